@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the calico-libnetwork authors
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINARY := .build/calico-libnetwork
+SIZE_LIMIT := 40000000
+RELEASE := -c release --static-swift-stdlib
+FORMATTED := Package.swift Sources Tests
+
+.PHONY: help demo test build bench format lint install clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: ## see it work: an engine, two Calico networks, containers that talk, in a lab that cleans up after itself
+	@scripts/demo
+
+test: ## install what is missing and run the whole suite (as root; FILTER=SystemTests runs a part)
+	@scripts/prerequisites test
+	swift test $(if $(FILTER),--filter '$(FILTER)')
+
+build: ## build the stripped release program, .build/calico-libnetwork
+	@scripts/prerequisites build
+	swift build $(RELEASE) --product calico-libnetwork
+	@strip -o $(BINARY) "$$(swift build $(RELEASE) --show-bin-path)/calico-libnetwork"
+	@size=$$(stat -c %s $(BINARY)); \
+	printf '%s: %d.%d MB\n' $(BINARY) $$((size / 1000000)) $$((size / 100000 % 10)); \
+	[ $$size -lt $(SIZE_LIMIT) ] || { echo "the program is larger than $(SIZE_LIMIT) bytes" >&2; exit 1; }
+
+bench: ## measure: each request, throughput, docker run, memory
+	@scripts/prerequisites test
+	swift run $(RELEASE) calico-libnetwork-bench
+
+format: ## format the Swift sources in place
+	swift format format --in-place --recursive --parallel $(FORMATTED)
+
+lint: ## check formatting, licence headers and imports
+	@scripts/lint $(FORMATTED)
+
+install: ## copy the built program to $(DESTDIR)$(PREFIX)/bin
+	@test -x $(BINARY) || { echo "there is no $(BINARY) yet: run 'make build' first" >&2; exit 1; }
+	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/calico-libnetwork
+
+clean: ## remove everything built
+	rm -rf .build

@@ -1,0 +1,99 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // CI: a warning of ours is an error.
+] + (Context.environment["CALICO_LIBNETWORK_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
+
+let package = Package(
+    name: "calico-libnetwork",
+    products: [.executable(name: "calico-libnetwork", targets: ["calico-libnetwork"])],
+    dependencies: [
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .target(name: "Addressing", swiftSettings: settings),
+        .target(name: "BlockingExecutor", swiftSettings: settings),
+        .target(
+            name: "CalicoModel",
+            dependencies: ["Addressing"],
+            swiftSettings: settings),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .target(
+            name: "Datastore",
+            dependencies: [
+                "CalicoModel", "BlockingExecutor", "CSQLite", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "IPAM",
+            dependencies: [
+                "Addressing", "CalicoModel", "Datastore", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .systemLibrary(name: "CNftables", pkgConfig: "libnftables", providers: [.apt(["libnftables-dev"])]),
+        .target(name: "LinuxNetwork", dependencies: ["Addressing", "CNftables"], swiftSettings: settings),
+        .target(
+            name: "Dataplane",
+            dependencies: [
+                "Addressing", "BlockingExecutor", "CalicoModel", "LinuxNetwork",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "LibnetworkPlugin",
+            dependencies: [
+                "Addressing", "CalicoModel", "Datastore", "IPAM", "Dataplane",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "calico-libnetwork",
+            dependencies: [
+                "Addressing", "CalicoModel", "Datastore", "IPAM", "Dataplane", "LinuxNetwork", "LibnetworkPlugin",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .testTarget(name: "AddressingTests", dependencies: ["Addressing"], swiftSettings: settings),
+        .testTarget(name: "CalicoModelTests", dependencies: ["CalicoModel", "Addressing"], swiftSettings: settings),
+        .testTarget(
+            name: "DatastoreTests", dependencies: ["Datastore", "CalicoModel"], swiftSettings: settings),
+        .testTarget(
+            name: "IPAMTests", dependencies: ["IPAM", "Datastore", "CalicoModel", "Addressing"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "LinuxNetworkTests", dependencies: ["LinuxNetwork", "Addressing"], swiftSettings: settings),
+        .testTarget(
+            name: "DataplaneTests", dependencies: ["Dataplane", "CalicoModel", "LinuxNetwork", "Addressing"],
+            exclude: ["Golden"], swiftSettings: settings),
+        .testTarget(
+            name: "LibnetworkPluginTests",
+            dependencies: [
+                "LibnetworkPlugin", "Datastore", "IPAM", "Dataplane", "CalicoModel", "Addressing",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ],
+            exclude: ["Recordings"], swiftSettings: settings),
+        .testTarget(name: "SystemTests", swiftSettings: settings),
+    ]
+)

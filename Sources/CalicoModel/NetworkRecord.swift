@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+public import Addressing
+
+/// What we remember of one Docker network, under its Docker id: engines never repeat CreateNetwork.
+public struct NetworkRecord: Hashable, Sendable {
+    /// Docker's id: 64 hex digits, or 25 of base 36 for a Swarm network.
+    public var id: String
+    /// Docker's name; CreateNetwork does not tell it, the engine's API does soon after.
+    public var name: String?
+    /// The node whose engine knows this network.
+    public var node: String
+    /// The subnets as Docker knows them; 0.0.0.0/0 and ::/0 stand for any pool of the family.
+    public var subnets: [CIDR]
+    /// Names of the pools that hold `subnets`; empty for any pool.
+    public var pools: [String]
+    /// The profile of its endpoints; `nil` until the first endpoint needs it, or where none is wanted.
+    public var profile: String?
+    /// False where the user asked for no profile.
+    public var wantsProfile: Bool
+    /// Which next hop its endpoints use, 1...254: 169.254.1.N and fe80::N. Differs between a node's networks, because
+    /// one container cannot have the same route on two interfaces.
+    public var nextHop: Int
+    /// No way out of the pools (`docker network create --internal`).
+    public var isInternal: Bool
+    /// Docker's `-o` options, as given.
+    public var options: [String: String]
+    /// Labels of every endpoint on this network.
+    public var labels: [String: String]
+    /// RFC 3339.
+    public var created: String
+    public var unknown: [String: JSONValue] = [:]
+
+    public init(
+        id: String, name: String? = nil, node: String, subnets: [CIDR], pools: [String], profile: String? = nil,
+        wantsProfile: Bool = true, nextHop: Int, isInternal: Bool = false, options: [String: String] = [:],
+        labels: [String: String] = [:], created: String
+    ) {
+        self.id = id
+        self.name = name
+        self.node = node
+        self.subnets = subnets
+        self.pools = pools
+        self.profile = profile
+        self.wantsProfile = wantsProfile
+        self.nextHop = nextHop
+        self.isInternal = isInternal
+        self.options = options
+        self.labels = labels
+        self.created = created
+    }
+
+    public var key: Key { Key.network(id) }
+}
+
+extension NetworkRecord: Codable {
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case id, name, node, subnets, pools, profile, wantsProfile, nextHop, isInternal = "internal", options, labels
+        case created
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        id = try container.decode(String.self, forKey: .id)
+        name = try container.decodeIfPresent(String.self, forKey: .name)
+        node = try container.value(.node, default: "")
+        subnets = try container.value(.subnets, default: [])
+        pools = try container.value(.pools, default: [])
+        profile = try container.decodeIfPresent(String.self, forKey: .profile)
+        wantsProfile = try container.value(.wantsProfile, default: true)
+        nextHop = try container.value(.nextHop, default: 1)
+        isInternal = try container.value(.isInternal, default: false)
+        options = try container.value(.options, default: [:])
+        labels = try container.value(.labels, default: [:])
+        created = try container.value(.created, default: "")
+        unknown = try decoder.unknownMembers(besides: CodingKeys.self)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(id, forKey: .id)
+        try container.encodeIfPresent(name, forKey: .name)
+        try container.encode(node, forKey: .node)
+        try container.encode(subnets, forKey: .subnets)
+        try container.encode(pools, forKey: .pools)
+        try container.encodeIfPresent(profile, forKey: .profile)
+        try container.encode(wantsProfile, forKey: .wantsProfile)
+        try container.encode(nextHop, forKey: .nextHop)
+        try container.encodeIfTrue(isInternal, forKey: .isInternal)
+        try container.encodeUnlessEmpty(options, forKey: .options)
+        try container.encodeUnlessEmpty(labels, forKey: .labels)
+        try container.encode(created, forKey: .created)
+        try encoder.encodeUnknown(unknown)
+    }
+}

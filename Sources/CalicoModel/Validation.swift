@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+/// A value that Calico's own clients would refuse, so we do not write it.
+public struct ValidationError: Error, Hashable, CustomStringConvertible {
+    public let kind: String
+    public let name: String
+    public let field: String
+    public let reason: String
+
+    public init(kind: String, name: String, field: String, reason: String) {
+        self.kind = kind
+        self.name = name
+        self.field = field
+        self.reason = reason
+    }
+
+    public var description: String { "\(kind) \(name.isEmpty ? "" : name + ": ")\(field): \(reason)" }
+}
+
+/// The lexical rules of Calico's validator (libcalico-go `lib/validator/v3`).
+public enum Validation {
+    /// Lower-case letters, digits, `-` and `.`, at most 253; every dot-separated part begins and ends with a letter
+    /// or digit.
+    public static func isResourceName(_ name: String) -> Bool {
+        guard (1...253).contains(name.utf8.count) else { return false }
+        return name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).allSatisfy { part in
+            guard let first = part.first, let last = part.last else { return false }
+            return isLowerAlphanumeric(first) && isLowerAlphanumeric(last)
+                && part.allSatisfy { isLowerAlphanumeric($0) || $0 == UInt8(ascii: "-") }
+        }
+    }
+
+    /// 1 to 15 of `[A-Za-z0-9_.-]`.
+    public static func isInterfaceName(_ name: String) -> Bool {
+        (1...15).contains(name.utf8.count)
+            && name.utf8.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) } && name != "." && name != ".."
+    }
+
+    /// A Kubernetes qualified name: an optional DNS prefix and `/`, then 1 to 63 of `[A-Za-z0-9-_.]`.
+    public static func isLabelKey(_ key: String) -> Bool {
+        let parts = key.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let name = parts.last, !name.isEmpty, isLabelValue(String(name)) else { return false }
+        return parts.count == 1 || isResourceName(String(parts[0]))
+    }
+
+    /// Empty, or 1 to 63 of `[A-Za-z0-9-_.]` with a letter or digit at both ends.
+    public static func isLabelValue(_ value: String) -> Bool {
+        guard let first = value.utf8.first, let last = value.utf8.last else { return true }
+        return value.utf8.count <= 63 && isAlphanumeric(first) && isAlphanumeric(last)
+            && value.utf8.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
+    }
+
+    static func resourceName(_ value: String, kind: String, name: String, field: String) throws(ValidationError) {
+        guard isResourceName(value) else {
+            throw ValidationError(
+                kind: kind, name: name, field: field,
+                reason: "\"\(value)\" must consist of lower-case letters, digits, '-' and '.'")
+        }
+    }
+
+    private static func isLowerAlphanumeric(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+    }
+
+    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+        isLowerAlphanumeric(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+    }
+}
+
+extension Resource {
+    /// Throws the first rule of Calico's validator that this resource breaks.
+    public func validate() throws(ValidationError) {
+        try Validation.resourceName(metadata.name, kind: Spec.kind, name: metadata.name, field: "metadata.name")
+        guard !Spec.isNamespaced || metadata.namespace?.isEmpty == false else {
+            throw ValidationError(
+                kind: Spec.kind, name: metadata.name, field: "metadata.namespace",
+                reason: "namespace is not specified on namespaced resource")
+        }
+        for (key, value) in metadata.labels {
+            guard Validation.isLabelKey(key), Validation.isLabelValue(value) else {
+                throw ValidationError(
+                    kind: Spec.kind, name: metadata.name, field: "metadata.labels",
+                    reason: "\"\(key)=\(value)\" is not a label")
+            }
+        }
+        try spec.validate(metadata)
+    }
+}

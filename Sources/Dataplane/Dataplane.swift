@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+
+/// Makes one host's kernel do what the cluster's values say.
+///
+/// ``start(_:)`` once with all values, ``apply(_:)`` with each later change, ``connect(_:)`` and
+/// ``disconnect(interfaceName:)`` as containers come and go. Each of them may be repeated.
+public protocol Dataplane: Sendable {
+    /// Prepares the host, puts the rules for `state` in force in place of what was there, restores what the kernel has
+    /// lost of the endpoints on this host, and removes links that no endpoint claims. Containers that run lose no packet.
+    func start(_ state: [ClusterChange]) async throws
+    /// Brings the rules in line; returns once they are in force. Changes that come together share a transaction.
+    func apply(_ changes: [ClusterChange]) async
+    /// Makes the endpoint's link pair, with its routes, and puts its rules in force. Undone if it fails.
+    func connect(_ link: EndpointLink) async throws
+    /// Takes the endpoint's routes away at once and its links soon after; an unknown interface is success.
+    func disconnect(interfaceName: String) async throws
+    /// True where the interface is gone or its other end no longer answers: nobody runs behind it.
+    func isIdle(interfaceName: String) async -> Bool
+    /// Bytes: what fits through the interface that leads out of this host.
+    func uplinkMTU() async -> Int
+    /// Finishes the removal of links. Links of containers, routes and rules stay as they are.
+    func stop() async
+}
+
+/// An endpoint that is about to get its link.
+public struct EndpointLink: Sendable {
+    public let endpoint: WorkloadEndpoint
+    /// Bytes; `nil`: the uplink's.
+    public let mtu: Int?
+    /// The link-local address that the container's IPv6 packets go to first. (The IPv4 one needs none: a proxy answers
+    /// for all of 169.254.1.0/24.)
+    public let nextHop6: IPAddress?
+
+    public init(endpoint: WorkloadEndpoint, mtu: Int? = nil, nextHop6: IPAddress? = nil) {
+        self.endpoint = endpoint
+        self.mtu = mtu
+        self.nextHop6 = nextHop6
+    }
+
+    /// The end that goes to the container, as it is called on the host.
+    public static func peerName(of interfaceName: String) -> String { "temp" + interfaceName.dropFirst("cali".count) }
+}
+
+/// What the dataplane could not do.
+public enum DataplaneError: Error, CustomStringConvertible {
+    /// The endpoint's values allow no link to be made.
+    case unusable(endpoint: String, reason: String)
+    /// The cluster's values are not known yet.
+    case notStarted
+
+    public var description: String {
+        switch self {
+        case .notStarted: "this host's network is still being prepared; try again in a moment"
+        case .unusable(let endpoint, let reason): "endpoint \(endpoint) cannot have a link: \(reason)"
+        }
+    }
+}

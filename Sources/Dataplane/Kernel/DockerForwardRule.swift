@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import BlockingExecutor
+import CalicoModel
+import FoundationEssentials
+import LinuxNetwork
+import Logging
+
+/// Our one rule outside our own table: iptables' FORWARD chain lets pass what our chains have marked.
+///
+/// Docker gives FORWARD the policy DROP, and no accept elsewhere undoes that. The rule stands last, so that what users and
+/// Docker say comes first, but before a rule that ends the chain for every packet. It opens nothing by itself: without our
+/// table no packet carries the mark.
+actor DockerForwardRule {
+    private let executor = BlockingExecutor(label: "forward-rule")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    static let comment = "calico-libnetwork"
+    private let mark: UInt32
+    private let namespace: NetworkNamespace
+    private let logger: Logger
+    private var nftables: Nftables?
+
+    init(mark: UInt32, namespace: NetworkNamespace, logger: Logger) {
+        self.mark = mark
+        self.namespace = namespace
+        self.logger = logger
+    }
+
+    /// Puts the rule where it is missing or stands in the wrong place, in each variant of iptables that is in use.
+    func ensure() {
+        for family in IPAddress.Family.allCases {
+            attempt("nftables", family) { try ensureNative(family) }
+            attempt("legacy", family) { try ensureLegacy(family) }
+        }
+    }
+
+    private func attempt(_ variant: String, _ family: IPAddress.Family, _ body: () throws -> Bool) {
+        do {
+            guard try namespace.run(body) else { return }
+            logger.notice(
+                "the FORWARD chain of iptables lets our packets pass again",
+                metadata: ["variant": "\(variant)", "family": "\(family.name)"])
+        } catch {
+            logger.error(
+                "the FORWARD chain of iptables may stop containers' packets",
+                metadata: ["variant": "\(variant)", "family": "\(family.name)", "error": "\(error)"])
+        }
+    }
+
+    // MARK: iptables over nftables
+
+    /// - Returns: whether something was changed.
+    private func ensureNative(_ family: IPAddress.Family) throws -> Bool {
+        let nftables = try nftables ?? Nftables()
+        self.nftables = nftables
+        let chain = "\(family.keyword) filter FORWARD"
+        let listing: String
+        do {
+            listing = try nftables.query("list chain \(chain)", elements: false)
+        } catch let error as NftablesError where error.isAbsent {
+            return false  // no iptables here; FORWARD is not ours to make
+        }
+        let commands = try ForwardChain(listing).commands(chain: chain, mark: mark)
+        guard !commands.isEmpty else { return false }
+        try nftables.run(commands)
+        return true
+    }
+
+    // MARK: iptables of old
+
+    /// - Returns: whether something was changed.
+    private func ensureLegacy(_ family: IPAddress.Family) throws -> Bool {
+        // Asked first: the program itself brings the table into being.
+        guard isLegacyTableThere(family),
+            let program = HostCommand(family == .v4 ? "iptables-legacy" : "ip6tables-legacy")
+        else { return false }
+        let listing = try program.run(["-w", "2", "-S", "FORWARD"])
+        guard listing.status == 0 else { return false }
+        let commands = LegacyForwardChain(listing.output).commands(mark: mark)
+        for command in commands { _ = try program.run(["-w", "2"] + command) }
+        return !commands.isEmpty
+    }
+
+    private func isLegacyTableThere(_ family: IPAddress.Family) -> Bool {
+        let file = "/proc/thread-self/net/\(family == .v4 ? "ip" : "ip6")_tables_names"
+        guard let names = try? Data(contentsOf: URL(filePath: file)) else { return false }
+        return String(decoding: names, as: UTF8.self).split(separator: "\n").contains("filter")
+    }
+}
+
+/// iptables' FORWARD chain as nft lists it.
+struct ForwardChain {
+    /// In order.
+    private let rules: [(handle: Int64, json: JSONValue)]
+    private let isHooked: Bool
+
+    /// - Parameter listing: JSON of `list chain`.
+    init(_ listing: String) throws {
+        let objects = try JSONDecoder().decode(JSONValue.self, from: Data(listing.utf8))["nftables"]?.array ?? []
+        isHooked = objects.contains { $0["chain"]?["hook"] != nil }
+        rules = objects.compactMap { object in
+            guard let rule = object["rule"], case .integer(let handle)? = rule["handle"] else { return nil }
+            return (handle, rule)
+        }
+    }
+
+    /// What puts our rule in its place; empty where it is there. A chain without hook sees no packets and gets no rule.
+    func commands(chain: String, mark: UInt32) -> String {
+        guard isHooked else { return "" }
+        let ours = rules.filter { isOurs($0.json, mark) }
+        let others = rules.filter { !isOurs($0.json, mark) }
+        let end = others.first { isEndOfChain($0.json) }
+        let wanted = (others.firstIndex { $0.handle == end?.handle } ?? others.count)
+        if ours.count == 1, rules.indices.contains(wanted), rules[wanted].handle == ours[0].handle { return "" }
+        let rule =
+            "meta mark & \(mark.mark) == \(mark.mark) counter accept comment \"\(DockerForwardRule.comment)\""
+        let removals = ours.map { "delete rule \(chain) handle \($0.handle)\n" }.joined()
+        let addition =
+            end.map { "insert rule \(chain) position \($0.handle) \(rule)\n" } ?? "add rule \(chain) \(rule)\n"
+        return addition + removals
+    }
+
+    /// By its effect, since others' tools drop comments: accepts what has our mark, and asks nothing else.
+    private func isOurs(_ rule: JSONValue, _ mark: UInt32) -> Bool {
+        let bit = JSONValue.integer(Int64(mark))
+        let match: JSONValue = [
+            "match": ["op": "==", "left": ["&": [["meta": ["key": "mark"]], bit]], "right": bit]
+        ]
+        let expressions = conditions(of: rule)
+        return expressions == [match]
+            && (rule["expr"]?.array ?? []).contains { $0.object?.keys.contains("accept") == true }
+    }
+
+    /// Drops or rejects every packet that comes this far.
+    private func isEndOfChain(_ rule: JSONValue) -> Bool {
+        guard conditions(of: rule).isEmpty else { return false }
+        return (rule["expr"]?.array ?? []).contains { expression in
+            let target = expression["xt"]?["type"] == "target" ? expression["xt"]?["name"]?.string : nil
+            return ["drop", "reject"].contains { expression.object?.keys.contains($0) == true } || target == "REJECT"
+        }
+    }
+
+    private func conditions(of rule: JSONValue) -> [JSONValue] {
+        (rule["expr"]?.array ?? []).filter { expression in
+            if let extra = expression["xt"] { return extra["type"] == "match" && extra["name"] != "comment" }
+            let passive = ["counter", "accept", "drop", "reject", "jump", "goto", "return", "queue", "log"]
+            return !passive.contains { expression.object?.keys.contains($0) == true }
+        }
+    }
+}
+
+/// The FORWARD chain as `iptables-legacy -S` lists it.
+struct LegacyForwardChain {
+    private let rules: [[String]]
+
+    init(_ listing: String) {
+        rules = listing.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+            .filter { $0.starts(with: ["-A", "FORWARD"]) }.map { Array($0.dropFirst(2)) }
+    }
+
+    /// Arguments of each call that puts our rule in its place.
+    func commands(mark: UInt32) -> [[String]] {
+        let bits = "0x" + String(mark, radix: 16)
+        let rule = [
+            "-m", "mark", "--mark", "\(bits)/\(bits)", "-m", "comment", "--comment", DockerForwardRule.comment, "-j",
+            "ACCEPT",
+        ]
+        let ours = rules.indices.filter { rules[$0] == rule }
+        let others = rules.filter { $0 != rule }
+        let wanted = others.firstIndex(where: isEndOfChain) ?? others.count
+        if ours == [wanted] { return [] }
+        let removals = ours.reversed().map { ["-D", "FORWARD", "\($0 + 1)"] }
+        let addition =
+            wanted == others.count ? ["-A", "FORWARD"] + rule : ["-I", "FORWARD", "\(wanted + 1)"] + rule
+        return removals + [addition]
+    }
+
+    /// Drops or rejects every packet that comes this far; a comment is no condition.
+    private func isEndOfChain(_ rule: [String]) -> Bool {
+        guard let target = rule.firstIndex(of: "-j"), rule.indices.contains(target + 1) else { return false }
+        let conditions = rule[..<target]
+        return ["DROP", "REJECT"].contains(rule[target + 1])
+            && (conditions.isEmpty || conditions.starts(with: ["-m", "comment", "--comment"]))
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import LinuxNetwork
+
+/// What the host's end of an endpoint's link pair should look like.
+struct EndpointInterface: Sendable {
+    /// RTPROT of Calico's routes, as BIRD and Felix use it.
+    static let routeProtocol: UInt8 = 80
+    /// Every host end has it, so that a container moved between hosts keeps its neighbour's address.
+    static let hostMAC = MACAddress(bytes: [0xee, 0xee, 0xee, 0xee, 0xee, 0xee])!
+
+    let name: InterfaceName
+    let peerName: InterfaceName
+    let mac: MACAddress?
+    let addresses: [IPAddress]
+    var nextHop6: IPAddress?
+
+    /// - Throws: ``DataplaneError`` where the interface's name is unfit.
+    init(_ endpoint: WorkloadEndpoint, nextHop6: IPAddress? = nil) throws {
+        let text = endpoint.spec.interfaceName
+        guard text.hasPrefix("cali"), let name = InterfaceName(text),
+            let peerName = InterfaceName(EndpointLink.peerName(of: text))
+        else {
+            throw DataplaneError.unusable(
+                endpoint: endpoint.name,
+                reason: "\"\(text)\" is no interface name of 5 to 15 bytes that begins with \"cali\"")
+        }
+        self.name = name
+        self.peerName = peerName
+        self.nextHop6 = nextHop6
+        mac = endpoint.spec.mac.flatMap { MACAddress($0) }
+        addresses = endpoint.spec.addresses
+    }
+
+    var hasIPv6: Bool { addresses.contains { $0.family == .v6 } }
+
+    // MARK: The alias remembers the next hop across restarts of the plugin.
+
+    private static let aliasPrefix = "calico-libnetwork"
+    var alias: String { nextHop6.map { "\(Self.aliasPrefix) \($0)" } ?? Self.aliasPrefix }
+
+    static func nextHop6(inAlias alias: String?) -> IPAddress? {
+        guard let alias, alias.hasPrefix(aliasPrefix + " ") else { return nil }
+        return IPAddress(alias.dropFirst(aliasPrefix.count + 1))
+    }
+
+    func pair(peerMAC: MACAddress, mtu: UInt32) -> VethPair {
+        VethPair(
+            hostName: name, hostMAC: Self.hostMAC, peerName: peerName, peerMAC: peerMAC, mtu: mtu,
+            hostGroup: LinkGroup.endpoints, hostAlias: alias)
+    }
+
+    // MARK: Settings
+
+    /// What must hold before a packet comes through. An absent setting (IPv6 off in the kernel) matters only where there
+    /// are IPv6 addresses.
+    var settings: [(key: Sysctl.Key, value: String, isNeeded: Bool)] {
+        var settings: [(key: Sysctl.Key, value: String, isNeeded: Bool)] = [
+            (.ipv4(name, "proxy_arp"), "1", true), (.ipv4Neighbour(name, "proxy_delay"), "0", true),
+            (.ipv4(name, "forwarding"), "1", true), (.ipv4(name, "rp_filter"), "0", true),
+            (.ipv4(name, "route_localnet"), "1", true), (.ipv6(name, "accept_ra"), "0", hasIPv6),
+        ]
+        if hasIPv6 { settings += [(.ipv6(name, "disable_ipv6"), "0", true), (.ipv6(name, "accept_dad"), "0", true)] }
+        return settings
+    }
+
+    // MARK: Requests
+
+    /// Addresses, routes and neighbours; each replaces what is there.
+    func requests(index: Int32) -> [NetlinkRequest] {
+        var requests: [NetlinkRequest] = []
+        if hasIPv6, let nextHop6, let address = AddressWithPrefix("\(nextHop6)/64") {
+            requests.append(.addAddress(address, index: index, scope: .link, nodad: true))
+        }
+        for address in addresses {
+            requests.append(.replaceRoute(Self.route(to: address, index: index)))
+            if let mac { requests.append(.replaceNeighbour(address, mac: mac, index: index)) }
+        }
+        return requests
+    }
+
+    static func route(to address: IPAddress, index: Int32) -> Route {
+        Route(
+            destination: CIDR(host: address), outputIndex: index, scope: address.family == .v4 ? .link : .global,
+            protocolNumber: routeProtocol)
+    }
+
+    /// Stops all traffic and marks the link for removal, without waiting for it.
+    static func retirement(index: Int32, addresses: [IPAddress]) -> [NetlinkRequest] {
+        addresses.flatMap {
+            [.deleteRoute(route(to: $0, index: index)), .deleteNeighbour($0, index: index)] as [NetlinkRequest]
+        } + [.setLink(index: index, group: LinkGroup.retired)]
+    }
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import BlockingExecutor
+import CalicoModel
+import Glibc
+import LinuxNetwork
+import Logging
+
+/// The host's ends of containers' links, with their settings, routes and neighbours.
+actor InterfaceTable {
+    private let executor = BlockingExecutor(label: "netlink")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let namespace: NetworkNamespace
+    private let logger: Logger
+    private let sysctl = Sysctl()
+    private var socket: RouteSocket?
+    private var interfaces: [InterfaceName: Known] = [:]
+    private var uplinkMTU: Int?
+    private var forwardsIPv6 = false
+
+    /// An endpoint's interface that exists.
+    private struct Known {
+        let interface: EndpointInterface
+        let index: Int32
+    }
+
+    init(namespace: NetworkNamespace, logger: Logger) {
+        self.namespace = namespace
+        self.logger = logger
+    }
+
+    // MARK: Start
+
+    /// Makes the host ready to forward, and gives next hops a route: the kernel answers ARP by proxy only for addresses it
+    /// could route elsewhere, which without a default route would be none.
+    /// - Returns: Docker's bridges.
+    func prepareHost() throws -> Set<InterfaceName> {
+        try withSocket { socket in
+            try HostSettings(sysctl: sysctl, logger: logger).prepareIPv4()
+            let links = try socket.links()
+            guard let loopback = links.first(where: { $0.name == "lo" }) else {
+                throw NetlinkError.system(call: "find interface lo", errno: ENODEV)
+            }
+            if !loopback.isUp { try socket.perform(.setLink(index: loopback.index, up: true)) }
+            try socket.perform(
+                .replaceRoute(
+                    Route(
+                        destination: CIDR("169.254.1.0/24")!, outputIndex: loopback.index, scope: .link,
+                        protocolNumber: EndpointInterface.routeProtocol)))
+            return Set(links.compactMap(\.dockerInterface))
+        }
+    }
+
+    /// Restores the interfaces of `endpoints` and retires those of ours that no endpoint claims.
+    /// - Returns: whether there is something to remove.
+    func restore(_ endpoints: [WorkloadEndpoint]) throws -> Bool {
+        try withSocket { socket in
+            let links = Dictionary(try socket.links().map { ($0.name, $0) }) { first, _ in first }
+            var claimed: Set<String> = []
+            for endpoint in endpoints {
+                guard let link = links[endpoint.spec.interfaceName], link.group != LinkGroup.retired else { continue }
+                claimed.insert(link.name)
+                do {
+                    try restore(endpoint, link, socket)
+                } catch {
+                    logger.error(
+                        "an endpoint's interface could not be restored",
+                        metadata: ["interface": "\(link.name)", "error": "\(error)"])
+                }
+            }
+            claimed.formUnion(interfaces.keys.map(\.text))
+            let orphans = links.values.filter { $0.group == LinkGroup.endpoints && !claimed.contains($0.name) }
+            try retire(orphans, socket)
+            return links.values.contains { $0.group == LinkGroup.retired } || !orphans.isEmpty
+        }
+    }
+
+    private func restore(_ endpoint: WorkloadEndpoint, _ link: Link, _ socket: RouteSocket) throws {
+        let nextHop6 = EndpointInterface.nextHop6(inAlias: link.alias)
+        let interface = try EndpointInterface(endpoint, nextHop6: nextHop6)
+        try configure(interface, index: link.index, socket)
+        interfaces[interface.name] = Known(interface: interface, index: link.index)
+    }
+
+    private func retire(_ links: [Link], _ socket: RouteSocket) throws {
+        guard !links.isEmpty else { return }
+        logger.notice("links without endpoint go", metadata: ["links": "\(links.map(\.name).sorted())"])
+        let indices = Set(links.map(\.index))
+        let routes = try IPAddress.Family.allCases.flatMap {
+            try socket.routes($0, protocolNumber: EndpointInterface.routeProtocol)
+        }
+        try socket.perform(
+            routes.filter { indices.contains($0.outputIndex ?? 0) }.map { .deleteRoute($0) }
+                + links.map { .setLink(index: $0.index, group: LinkGroup.retired) })
+    }
+
+    // MARK: Connect
+
+    /// Makes the endpoint's link pair; one that waits for its container already is as good.
+    func connect(_ link: EndpointLink) throws {
+        let interface = try EndpointInterface(link.endpoint, nextHop6: link.nextHop6)
+        try withSocket { socket in
+            if interface.hasIPv6, !forwardsIPv6 {
+                try HostSettings(sysctl: sysctl, logger: logger).prepareIPv6(socket.links())
+                forwardsIPv6 = true
+            }
+            let index = try createPair(interface, mtu: link.mtu, socket)
+            do {
+                try configure(interface, index: index, socket)
+            } catch {
+                try? socket.perform(.deleteLink(index: index))
+                interfaces[interface.name] = nil
+                throw error
+            }
+            interfaces[interface.name] = Known(interface: interface, index: index)
+        }
+    }
+
+    private func createPair(_ interface: EndpointInterface, mtu: Int?, _ socket: RouteSocket) throws -> Int32 {
+        let mtu = try UInt32(clamping: mtu ?? currentMTU(socket))
+        let pair = interface.pair(peerMAC: interface.mac ?? .random(), mtu: mtu)
+        do {
+            return try socket.createVethPair(pair).index
+        } catch let error as NetlinkError where error.errno == EEXIST {
+            return try reuseOrReplace(pair, socket)
+        }
+    }
+
+    /// A repeated Join finds its pair complete; anything else under these names is a remainder.
+    private func reuseOrReplace(_ pair: VethPair, _ socket: RouteSocket) throws -> Int32 {
+        let host = try socket.link(named: pair.hostName)
+        let peer = try socket.link(named: pair.peerName)
+        if let host, let peer, host.group == LinkGroup.endpoints, host.linkedIndex == peer.index, host.mtu == pair.mtu,
+            host.alias == pair.hostAlias, peer.mac == pair.peerMAC || interfaces[pair.hostName]?.interface.mac == nil
+        {
+            return host.index
+        }
+        if let host { try socket.perform(.deleteLink(index: host.index)) }
+        if let peer { try socket.perform(.deleteLink(index: peer.index)) }
+        return try socket.createVethPair(pair).index
+    }
+
+    private func configure(_ interface: EndpointInterface, index: Int32, _ socket: RouteSocket) throws {
+        for setting in interface.settings {
+            do {
+                try sysctl.write(setting.value, to: setting.key)
+            } catch  where !setting.isNeeded {
+                continue
+            }
+        }
+        try socket.perform(interface.requests(index: index))
+    }
+
+    // MARK: Disconnect
+
+    /// - Returns: the addresses it had, if there is something to remove.
+    func disconnect(_ name: InterfaceName) throws -> Set<IPAddress>? {
+        try withSocket { socket in
+            let known = interfaces.removeValue(forKey: name)
+            guard let link = try socket.link(named: name), link.group != LinkGroup.retired else { return nil }
+            var addresses = known?.interface.addresses ?? []
+            if known?.index != link.index {
+                addresses = try IPAddress.Family.allCases.flatMap { try socket.routes($0) }
+                    .filter { $0.outputIndex == link.index && $0.destination.isSingleAddress }.map(
+                        \.destination.address)
+            }
+            try socket.perform(EndpointInterface.retirement(index: link.index, addresses: addresses))
+            return Set(addresses)
+        }
+    }
+
+    // MARK: State
+
+    /// The link is gone, goes, or has no carrier: its other end is down, or was never taken by a container.
+    func isIdle(_ name: InterfaceName) throws -> Bool {
+        try withSocket { socket in
+            guard let link = try socket.link(named: name), link.group != LinkGroup.retired else { return true }
+            return !link.hasCarrier
+        }
+    }
+
+    // MARK: Events
+
+    func currentMTU() throws -> Int { try withSocket { try currentMTU($0) } }
+
+    private func currentMTU(_ socket: RouteSocket) throws -> Int {
+        if let uplinkMTU { return uplinkMTU }
+        let mtu = try Uplink.mtu(socket)
+        uplinkMTU = mtu
+        return mtu
+    }
+
+    func forgetUplink() { uplinkMTU = nil }
+
+    /// Gives an interface back what it has lost while it was down: routes, neighbours and IPv6 addresses.
+    func restore(_ link: Link) throws {
+        guard let name = InterfaceName(link.name), let known = interfaces[name], known.index == link.index else {
+            return
+        }
+        try withSocket { try configure(known.interface, index: known.index, $0) }
+        logger.notice("an interface came up again and has its routes back", metadata: ["interface": "\(name)"])
+    }
+
+    /// After events were lost: gives the interfaces that lack routes what they should have.
+    /// - Returns: Docker's bridges.
+    func resynchronize() throws -> Set<InterfaceName> {
+        try withSocket { socket in
+            let links = try socket.links()
+            let up = Set(links.filter(\.isUp).map(\.index))
+            let routes = try IPAddress.Family.allCases.flatMap {
+                try socket.routes($0, protocolNumber: EndpointInterface.routeProtocol)
+            }
+            let present = Dictionary(grouping: routes, by: \.outputIndex)
+            for known in interfaces.values where up.contains(known.index) {
+                let destinations = Set(present[known.index]?.map(\.destination.address) ?? [])
+                guard !destinations.isSuperset(of: known.interface.addresses) else { continue }
+                try configure(known.interface, index: known.index, socket)
+            }
+            uplinkMTU = nil
+            return Set(links.compactMap(\.dockerInterface))
+        }
+    }
+
+    private func withSocket<Result>(_ body: (RouteSocket) throws -> Result) throws -> Result {
+        try namespace.run {
+            let socket = try socket ?? RouteSocket()
+            self.socket = socket
+            return try body(socket)
+        }
+    }
+}
+
+extension Link {
+    /// Its name, if it is a bridge of Docker's own network drivers: `docker0`, `docker_gwbridge`, `br-` and 12 hex digits.
+    var dockerInterface: InterfaceName? {
+        let isNetwork = name.hasPrefix("br-") && name.utf8.count == 15 && name.dropFirst(3).allSatisfy(\.isHexDigit)
+        return isNetwork || name == "docker0" || name == "docker_gwbridge" ? InterfaceName(name) : nil
+    }
+}

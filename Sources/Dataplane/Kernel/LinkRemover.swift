@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import BlockingExecutor
+import LinuxNetwork
+import Logging
+
+/// Removes links that are done with, many at a time.
+///
+/// Each removal keeps the kernel's one lock for networks for 15 to 20 ms; a group of links shares that wait. So links are
+/// put into a group of their own first and go together a moment later.
+actor LinkRemover {
+    private let executor = BlockingExecutor(label: "link-removal")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let namespace: NetworkNamespace
+    private let logger: Logger
+    private var socket: RouteSocket?
+    private var conntrack: Conntrack?
+
+    init(namespace: NetworkNamespace, logger: Logger) {
+        self.namespace = namespace
+        self.logger = logger
+    }
+
+    /// Removes the links in the group, and what connection tracking knows of their addresses: the next container with one
+    /// of them must not inherit a connection that no rule is asked about any more.
+    func removeLinks(of addresses: Set<IPAddress>) {
+        do {
+            try namespace.run {
+                let socket = try socket ?? RouteSocket()
+                self.socket = socket
+                try socket.perform(.deleteLinks(inGroup: LinkGroup.retired))
+                let conntrack = try conntrack ?? Conntrack()
+                self.conntrack = conntrack
+                _ = try conntrack.deleteEntries(of: addresses)
+            }
+        } catch {
+            logger.error("links of containers that are gone could not be removed", metadata: ["error": "\(error)"])
+        }
+    }
+}
+
+/// Groups of links (`ip link show group N`); the numbers are ours alone.
+enum LinkGroup {
+    /// "cali" in ASCII.
+    static let endpoints: UInt32 = 0x6361_6c69
+    /// Waiting to be removed.
+    static let retired: UInt32 = 0x6361_6c6a
+}

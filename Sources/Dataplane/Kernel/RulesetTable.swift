@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import BlockingExecutor
+import CalicoModel
+import LinuxNetwork
+import Logging
+
+/// Keeps our nftables table what the cluster's values make it.
+///
+/// While one transaction runs, changes gather; the next one carries them all.
+actor RulesetTable {
+    private let executor = BlockingExecutor(label: "nftables")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let namespace: NetworkNamespace
+    private let logger: Logger
+    private let node: String
+    private let options: RulesetOptions
+    private var index: PolicyIndex
+    private var nftables: Nftables?
+    private var nextCommit: Task<Void, any Error>?
+    /// What came before the full state did. Until then the last process's rules stay.
+    private var early: [ClusterChange]? = []
+    private var isLoaded = false
+
+    init(node: String, options: RulesetOptions, namespace: NetworkNamespace, logger: Logger) {
+        self.node = node
+        self.options = options
+        self.namespace = namespace
+        self.logger = logger
+        index = PolicyIndex(node: node, options: options)
+    }
+
+    /// Replaces our table by the one for `state`.
+    func load(_ state: [ClusterChange], dockerInterfaces: Set<InterfaceName>) throws {
+        index = PolicyIndex(node: node, options: options, state: state)
+        index.setDockerInterfaces(dockerInterfaces)
+        early?.forEach { index.apply($0) }
+        try reload()
+        early = nil
+    }
+
+    /// Returns once the changes are in force.
+    func apply(_ changes: [ClusterChange]) async throws {
+        guard early == nil else {
+            early? += changes
+            return
+        }
+        changes.forEach { index.apply($0) }
+        try await commitment().value
+    }
+
+    func setDockerInterfaces(_ names: Set<InterfaceName>) async throws {
+        index.setDockerInterfaces(names)
+        guard early == nil else { return }
+        try await commitment().value
+    }
+
+    func setSiblings(_ addresses: Set<IPAddress>, of interface: InterfaceName) async throws {
+        index.setSiblings(addresses, of: interface)
+        guard early == nil else { return }
+        try await commitment().value
+    }
+
+    /// Loads our table again if someone has removed or emptied it.
+    func verify() throws {
+        guard early == nil else { return }
+        for chain in ["raw", "forward-from"] where try !hasRules(chain) {
+            logger.warning("our nftables rules are gone; loading them again", metadata: ["chain": "\(chain)"])
+            return try reload()
+        }
+    }
+
+    private func hasRules(_ chain: String) throws -> Bool {
+        try withNftables { nftables in
+            do {
+                return try nftables.query("list chain \(Ruleset.table) \(chain)", elements: false).contains("\"rule\"")
+            } catch let error as NftablesError where error.isAbsent {
+                return false
+            }
+        }
+    }
+
+    /// The transaction that will carry what is in the index now.
+    ///
+    /// Its job queues behind the calls that already wait for this actor, so it takes their changes along.
+    private func commitment() -> Task<Void, any Error> {
+        if let nextCommit { return nextCommit }
+        let task = Task { try self.commit() }
+        nextCommit = task
+        return task
+    }
+
+    private func commit() throws {
+        nextCommit = nil
+        guard isLoaded else { return try reload() }
+        let commands = index.ruleset.commands(after: index.takeChanges())
+        guard !commands.isEmpty else { return }
+        do {
+            try withNftables { try $0.run(commands) }
+        } catch {
+            logger.error("a change of our nftables rules failed; loading all of them", metadata: ["error": "\(error)"])
+            try reload()
+        }
+    }
+
+    private func reload() throws {
+        isLoaded = false
+        _ = index.takeChanges()
+        let ruleset = index.ruleset
+        try withNftables { try TableReplacement(nftables: $0).load(ruleset) }
+        isLoaded = true
+    }
+
+    private func withNftables<Result>(_ body: (Nftables) throws -> Result) throws -> Result {
+        try namespace.run {
+            let nftables = try nftables ?? Nftables()
+            self.nftables = nftables
+            return try body(nftables)
+        }
+    }
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import LinuxNetwork
+import Logging
+
+/// Our own dataplane: links and routes over netlink, rules in a table of nftables.
+///
+/// Netlink and nftables have a thread each, so the work for one endpoint overlaps, and so does that for several.
+public actor LinuxDataplane: Dataplane {
+    /// Changes of iptables in its old form cause no events; this often it is looked at.
+    private static let inspectionInterval = Duration.seconds(15)
+    /// Foreign changes of rules come in bursts.
+    private static let settlingTime = Duration.milliseconds(100)
+
+    /// How long links to remove gather. The kernel's lock is taken for a fifth of the time when links go all the time.
+    private static let gatheringTime = Duration.milliseconds(100)
+
+    private let node: String
+    private let namespace: NetworkNamespace
+    private let logger: Logger
+    private let interfaces: InterfaceTable
+    private let rules: RulesetTable
+    private let forwardRule: DockerForwardRule
+    private let remover: LinkRemover
+
+    private var isStarted = false
+    private var dockerInterfaces: Set<InterfaceName> = []
+    /// Links that were down when last heard of.
+    private var down: Set<Int32> = []
+    private var monitor: KernelMonitor?
+    private var watch: Task<Void, Never>?
+    private var inspections: Task<Void, Never>?
+    private var pendingInspection: Task<Void, Never>?
+    /// Addresses of links that wait for removal.
+    private var retired: Set<IPAddress> = []
+    private var removal: Task<Void, Never>?
+
+    /// - Parameters:
+    ///   - node: Calico's name of this host.
+    ///   - namespace: only tests work in another one than this process's.
+    public init(
+        node: String, options: RulesetOptions = .init(), logger: Logger, namespace: NetworkNamespace = .own
+    ) {
+        self.node = node
+        self.namespace = namespace
+        self.logger = logger
+        interfaces = InterfaceTable(namespace: namespace, logger: logger)
+        rules = RulesetTable(node: node, options: options, namespace: namespace, logger: logger)
+        forwardRule = DockerForwardRule(mark: options.acceptMark, namespace: namespace, logger: logger)
+        remover = LinkRemover(namespace: namespace, logger: logger)
+    }
+
+    public func start(_ state: [ClusterChange]) async throws {
+        try watchKernel()
+        dockerInterfaces = try await interfaces.prepareHost()
+        try await rules.load(state, dockerInterfaces: dockerInterfaces)
+        await forwardRule.ensure()
+        let local = state.compactMap { change -> WorkloadEndpoint? in
+            guard case .endpoint(let endpoint)? = change.value, endpoint.spec.node == node else { return nil }
+            return endpoint
+        }
+        if try await interfaces.restore(local) { removeLinksSoon(of: []) }
+        isStarted = true
+    }
+
+    public func apply(_ changes: [ClusterChange]) async {
+        do {
+            try await rules.apply(changes)
+        } catch {
+            logger.error("nftables rules are behind the datastore", metadata: ["error": "\(error)"])
+        }
+    }
+
+    public func connect(_ link: EndpointLink) async throws {
+        guard isStarted else { throw DataplaneError.notStarted }
+        async let inForce: Void = rules.apply([ClusterChange(link.endpoint)])
+        try await interfaces.connect(link)
+        do {
+            try await inForce
+        } catch {
+            try? await disconnect(interfaceName: link.endpoint.spec.interfaceName)
+            throw error
+        }
+    }
+
+    public func disconnect(interfaceName: String) async throws {
+        guard let name = InterfaceName(interfaceName) else { return }
+        guard let addresses = try await interfaces.disconnect(name) else { return }
+        removeLinksSoon(of: addresses)
+    }
+
+    /// Gives an endpoint's interface the right to send from the addresses its container has on other networks.
+    public func setSiblings(_ addresses: Set<IPAddress>, ofInterface interfaceName: String) async throws {
+        guard let name = InterfaceName(interfaceName) else { return }
+        try await rules.setSiblings(addresses, of: name)
+    }
+
+    public func isIdle(interfaceName: String) async -> Bool {
+        guard let name = InterfaceName(interfaceName) else { return true }
+        do {
+            return try await interfaces.isIdle(name)
+        } catch {
+            logger.warning("an interface could not be read", metadata: ["interface": "\(name)", "error": "\(error)"])
+            return false
+        }
+    }
+
+    public func uplinkMTU() async -> Int {
+        do {
+            return try await interfaces.currentMTU()
+        } catch {
+            logger.warning("the uplink's MTU could not be read", metadata: ["error": "\(error)"])
+            return Uplink.defaultMTU
+        }
+    }
+
+    public func stop() async {
+        inspections?.cancel()
+        pendingInspection?.cancel()
+        monitor?.close()
+        await watch?.value
+        removal?.cancel()
+        await removal?.value
+        // A removal under way, and what was retired since it began.
+        await remover.removeLinks(of: retired)
+    }
+
+    // MARK: Removal of links
+
+    /// Links gather for a moment. The remover itself is not asked: it may be waiting for the kernel.
+    private func removeLinksSoon(of addresses: Set<IPAddress>) {
+        retired.formUnion(addresses)
+        guard removal == nil else { return }
+        removal = Task {
+            // Cancelled, it goes on at once.
+            try? await Task.sleep(for: Self.gatheringTime)
+            let addresses = self.retired
+            self.retired = []
+            self.removal = nil
+            await self.remover.removeLinks(of: addresses)
+        }
+    }
+
+    // MARK: The kernel's news
+
+    private func watchKernel() throws {
+        guard monitor == nil else { return }
+        let monitor = try namespace.run { try KernelMonitor([.links, .routes, .ruleset], capacity: 8192) }
+        self.monitor = monitor
+        watch = Task { for await event in monitor.events { await self.handle(event) } }
+        inspections = Task {
+            while !Task.isCancelled {
+                try? await Task.sleep(for: Self.inspectionInterval)
+                await self.inspect()
+            }
+        }
+    }
+
+    private func handle(_ event: KernelMonitor.Event) async {
+        if Uplink.isConcerned(by: event) { await interfaces.forgetUplink() }
+        do {
+            switch event {
+            case .linkChanged(let link):
+                if !link.isUp {
+                    down.insert(link.index)
+                } else if down.remove(link.index) != nil {
+                    try await interfaces.restore(link)
+                }
+                if let name = link.dockerInterface { try await noteDocker(dockerInterfaces.union([name])) }
+            case .linkRemoved(let link):
+                down.remove(link.index)
+                if let name = link.dockerInterface { try await noteDocker(dockerInterfaces.subtracting([name])) }
+            case .rulesetChanged(let generation):
+                if !generation.isOwn { inspectSoon() }
+            case .routeChanged, .routeRemoved: break
+            case .resyncNeeded:
+                try await noteDocker(interfaces.resynchronize())
+                inspectSoon()
+            }
+        } catch {
+            logger.error("a change in the kernel could not be followed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func noteDocker(_ names: Set<InterfaceName>) async throws {
+        guard names != dockerInterfaces else { return }
+        dockerInterfaces = names
+        try await rules.setDockerInterfaces(names)
+    }
+
+    private func inspectSoon() {
+        guard pendingInspection == nil else { return }
+        pendingInspection = Task {
+            try? await Task.sleep(for: Self.settlingTime)
+            self.pendingInspection = nil
+            await self.inspect()
+        }
+    }
+
+    /// Looks whether our rules are still there, and puts back what is not.
+    private func inspect() async {
+        guard !Task.isCancelled else { return }
+        do {
+            try await rules.verify()
+        } catch {
+            logger.error("our nftables rules could not be checked", metadata: ["error": "\(error)"])
+        }
+        await forwardRule.ensure()
+    }
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+public import CalicoModel
+public import Logging
+import Synchronization
+
+/// What a ``Replica`` builds from a store's changes.
+public protocol ReplicaState: Sendable {
+    init()
+    /// Takes in that `change.key` now holds `change.value`. Must not fail: an unreadable value is kept out and logged.
+    mutating func apply(_ change: Change)
+}
+
+/// A copy of some key ranges of a store, kept current in memory: listed once, then fed by changes.
+///
+/// The copy may lag; every write based on it proves with a precondition that it did not. Whoever commits feeds the
+/// outcome back with ``observe(_:)``, so that its next decision sees its own write without waiting for the watch.
+public final class Replica<State: ReplicaState>: Sendable {
+    private struct Contents {
+        var state = State()
+        /// The newest revision seen of each key. Deleted keys stay until the watch has passed them.
+        var revisions: [Key: Revision] = [:]
+        var deleted: Set<Key> = []
+        /// Up to where each range is known completely: an unknown key's change from before is old, its key is gone.
+        var settled: [Key: Revision] = [:]
+
+        func isNews(_ change: Change) -> Bool {
+            if let known = revisions[change.key] { return known < change.revision }
+            guard let range = settled.keys.first(where: { $0.isPrefix(of: change.key) }) else { return true }
+            return settled[range].map { $0 < change.revision } ?? true
+        }
+
+        mutating func take(_ change: Change) {
+            state.apply(change)
+            revisions[change.key] = change.revision
+            if change.value == nil { deleted.insert(change.key) } else { deleted.remove(change.key) }
+        }
+
+        mutating func forget(_ key: Key) {
+            guard let revision = revisions[key], !deleted.contains(key) else { return }
+            state.apply(Change(key: key, value: nil, revision: revision))
+            revisions[key] = nil
+        }
+    }
+
+    private let store: any KeyValueStore
+    private let prefixes: [Key]
+    private let logger: Logger
+    private let contents = Mutex(Contents())
+
+    public init(of store: any KeyValueStore, under prefixes: [Key], logger: Logger) {
+        self.store = store
+        self.prefixes = prefixes
+        self.logger = logger
+    }
+
+    /// Reads the present state. `body` runs under a lock: no long work in it.
+    public func read<Result>(_ body: (borrowing State) throws -> sending Result) rethrows -> sending Result {
+        try contents.withLock { try body($0.state) }
+    }
+
+    /// A copy of the present state.
+    public var snapshot: State { contents.withLock { $0.state } }
+
+    /// Takes in changes known otherwise than from the watch: an own commit, or what a conflict reported.
+    public func observe(_ changes: [Change]) {
+        contents.withLock { contents in
+            for change in changes where contents.isNews(change) { contents.take(change) }
+        }
+    }
+
+    /// Takes in what a failed commit reported.
+    public func observe(conflict entries: [Key: Entry?]) {
+        contents.withLock { contents in
+            for (key, entry) in entries {
+                if let entry {
+                    // What the store holds now is right, unless we know of something newer.
+                    let isOld = contents.revisions[key].map { $0 >= entry.revision } ?? false
+                    if !isOld { contents.take(Change(entry)) }
+                } else {
+                    contents.forget(key)
+                }
+            }
+        }
+    }
+
+    /// Lists every range once. Until then the state is empty.
+    public func load() async throws(StoreError) -> [Revision] {
+        var revisions: [Revision] = []
+        for prefix in prefixes {
+            let snapshot = try await store.list(under: prefix)
+            reset(prefix, to: snapshot)
+            revisions.append(snapshot.revision)
+        }
+        return revisions
+    }
+
+    /// Lists every range again, for a decision that must not rest on a lagging copy.
+    public func refresh() async { _ = try? await load() }
+
+    /// Follows the store until the task is cancelled, re-listing a range whenever its watch breaks.
+    ///
+    /// - Parameter revisions: what ``load()`` returned.
+    public func follow(from revisions: [Revision]) async {
+        await withTaskGroup(of: Void.self) { group in
+            for (prefix, revision) in zip(prefixes, revisions) {
+                group.addTask { await self.follow(prefix, from: revision) }
+            }
+        }
+    }
+
+    private func follow(_ prefix: Key, from start: Revision) async {
+        var revision = start
+        while !Task.isCancelled {
+            do {
+                for try await changes in store.changes(under: prefix, after: revision) {
+                    observe(changes)
+                    revision = max(revision, changes.last?.revision ?? revision)
+                    settle(prefix, revision)
+                }
+                if Task.isCancelled { return }
+            } catch {
+                logger.warning("watch broke, listing again", metadata: ["range": "\(prefix)", "error": "\(error)"])
+            }
+            // The store is away or its history gone; a second between attempts keeps both sides idle enough.
+            try? await Task.sleep(for: .seconds(1))
+            if let snapshot = try? await store.list(under: prefix) {
+                reset(prefix, to: snapshot)
+                revision = snapshot.revision
+            }
+        }
+    }
+
+    private func reset(_ prefix: Key, to snapshot: Snapshot) {
+        contents.withLock { contents in
+            let present = Set(snapshot.entries.map(\.key))
+            for (key, known) in contents.revisions
+            where prefix.isPrefix(of: key) && !present.contains(key) && known <= snapshot.revision {
+                contents.forget(key)
+            }
+            for entry in snapshot.entries where contents.revisions[entry.key].map({ $0 < entry.revision }) ?? true {
+                contents.take(Change(entry))
+            }
+            contents.settled[prefix] = max(contents.settled[prefix] ?? snapshot.revision, snapshot.revision)
+        }
+    }
+
+    /// Deletions the watch has passed need not be remembered: nothing older can arrive any more.
+    private func settle(_ prefix: Key, _ revision: Revision) {
+        contents.withLock { contents in
+            contents.settled[prefix] = max(contents.settled[prefix] ?? revision, revision)
+            for key in contents.deleted where prefix.isPrefix(of: key) && contents.revisions[key].map({ $0 <= revision }) ?? true {
+                contents.deleted.remove(key)
+                contents.revisions[key] = nil
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Datastore
+import FoundationEssentials
+
+/// What a batch of requests does to the datastore, worked out on a copy of its state: pure, and valid only if nothing
+/// it relied on has changed, which its transaction proves.
+///
+/// A step that throws may leave traces: take it on a copy (see `AddressAllocator.Draft`).
+struct AllocationPlan {
+    let state: ClusterState
+    let node: String
+    let now: Date
+
+    /// What the requests so far have changed; `nil` inside means deletion.
+    private(set) var blocks: [CIDR: IPAMBlock?] = [:]
+    private var affinities: [Key: BlockAffinity?] = [:]
+    private var handles: [String: IPAMHandle] = [:]
+    private var endpoints: [Key: WorkloadEndpoint?] = [:]
+    /// Values the plan relies on without changing them.
+    private var reliedOn: [Key: Revision?] = [:]
+
+    init(state: ClusterState, node: String, now: Date) {
+        self.state = state
+        self.node = node
+        self.now = now
+    }
+
+    var configuration: IPAMConfiguration { state.ipamConfiguration?.value ?? IPAMConfiguration() }
+
+    // MARK: Reading
+
+    /// The block as the plan would leave it, less what has cooled down.
+    func block(_ cidr: CIDR) -> IPAMBlock? {
+        if let draft = blocks[cidr] { return draft }
+        guard var block = state.blocks[cidr]?.value else { return nil }
+        block.collectCooledDown(after: configuration.cooldownSeconds, now: now)
+        return block
+    }
+
+    /// A value that exists but says nothing to us is nobody's to overwrite.
+    func checkReadable(_ key: @autoclosure () -> Key) throws(IPAMError) {
+        guard !state.unreadable.isEmpty else { return }
+        let key = key()
+        if let reason = state.unreadable[key] { throw .unreadable(key, reason) }
+    }
+
+    /// Every plan proves that the datastore was not locked meanwhile.
+    mutating func relyOnUnlocked() throws(IPAMError) {
+        let key = Key.resource(ClusterInformationSpec.self, name: "default")
+        try checkReadable(key)
+        guard state.isReady else { throw .locked }
+        rely(on: key, state.clusterInformation?.revision)
+    }
+
+    mutating func relyOnConfiguration() throws(IPAMError) {
+        try checkReadable(.ipamConfiguration)
+        rely(on: .ipamConfiguration, state.ipamConfiguration?.revision)
+    }
+
+    mutating func rely(on pool: IPPool) { rely(on: pool.key, state.pools[pool.name]?.revision) }
+
+    private mutating func rely(on key: Key, _ revision: Revision?) { reliedOn.updateValue(revision, forKey: key) }
+
+    // MARK: Drafts
+
+    /// Notes that `owner` now holds one more address of `block`.
+    mutating func take(_ block: IPAMBlock, for owner: AllocationAttributes) throws(IPAMError) {
+        blocks.updateValue(block, forKey: block.cidr)
+        guard let id = owner.handleID else { return }
+        try checkReadable(Key.handle(id))
+        var handle = handles[id] ?? state.handles[id]?.value ?? IPAMHandle()
+        handle.increment(block.cidr)
+        handles[id] = handle
+    }
+
+    /// Notes that a handle holds one address less. A handle nobody can read may over-count: readers expect that.
+    mutating func discount(_ id: String?, _ cidr: CIDR) {
+        guard let id, var handle = handles[id] ?? state.handles[id]?.value else { return }
+        handle.decrement(cidr)
+        handles[id] = handle
+    }
+
+    mutating func leave(_ block: IPAMBlock) { blocks.updateValue(block, forKey: block.cidr) }
+
+    /// Deletes the block and this host's claim to it.
+    mutating func delete(_ block: IPAMBlock) {
+        blocks.updateValue(nil, forKey: block.cidr)
+        if block.isAffine(to: node) { affinities.updateValue(nil, forKey: Key.affinity(host: node, block: block.cidr)) }
+    }
+
+    /// The block as it is once this host has claimed it, fresh or taken over; the claim is part of the transaction.
+    mutating func claimed(_ cidr: CIDR) -> IPAMBlock {
+        var block = self.block(cidr) ?? IPAMBlock(cidr: cidr, host: node, now: now)
+        if let former = block.affinity, former != "host:\(node)", former.hasPrefix("host:") {
+            let key = Key.affinity(host: String(former.dropFirst(5)), block: cidr)
+            if state.affinities[key] != nil { affinities.updateValue(nil, forKey: key) }
+            block.claim(for: node, now: now)
+        }
+        confirmAffinity(cidr)
+        return block
+    }
+
+    mutating func confirmAffinity(_ cidr: CIDR) {
+        let key = Key.affinity(host: node, block: cidr)
+        let present = affinities[key] ?? state.affinities[key]?.value
+        guard present?.state != .confirmed, state.unreadable[key] == nil else { return }
+        var affinity = state.affinities[key]?.value ?? BlockAffinity(.confirmed)
+        affinity.state = .confirmed
+        affinities.updateValue(affinity, forKey: key)
+    }
+
+    /// Deletes claims of this host to blocks that say they are not its: their routes would lead nowhere.
+    mutating func dropStaleClaims() {
+        for cidr in state.claims[node] ?? [] {
+            guard let seen = state.blocks[cidr], !seen.value.isAffine(to: node), blocks[cidr] == nil else { continue }
+            affinities.updateValue(nil, forKey: Key.affinity(host: node, block: cidr))
+            rely(on: Key.block(cidr), seen.revision)
+        }
+    }
+
+    /// An endpoint of this node that still names `address` loses it, and with its last address is deleted.
+    mutating func detach(_ address: IPAddress) {
+        guard let key = state.endpointsByAddress[address], let seen = state.endpoints[key],
+            seen.value.spec.node == node, var endpoint = endpoints[key] ?? seen.value
+        else { return }
+        endpoint.spec.ipNetworks.removeAll { $0.address == address }
+        endpoints.updateValue(endpoint.spec.ipNetworks.isEmpty ? nil : endpoint, forKey: key)
+    }
+
+    // MARK: Transaction
+
+    /// Everything this plan changes, provided that nothing it looked at has changed.
+    var transaction: Transaction {
+        var transaction = Transaction()
+        for (cidr, draft) in blocks { transaction.change(Key.block(cidr), draft.map(advanced), state.blocks[cidr]) }
+        for (key, draft) in affinities { transaction.change(key, draft, state.affinities[key]) }
+        for (id, draft) in handles {
+            transaction.change(Key.handle(id), draft.isEmpty ? nil : draft, state.handles[id])
+        }
+        for (key, draft) in endpoints { transaction.change(key, draft, state.endpoints[key]) }
+        guard !transaction.writes.isEmpty else { return transaction }
+        let written = Set(transaction.writes.map(\.key))
+        transaction.preconditions += reliedOn.filter { !written.contains($0.key) }.map { .asSeen($0.key, $0.value) }
+        return transaction
+    }
+
+    private func advanced(_ block: IPAMBlock) -> IPAMBlock {
+        var block = block
+        block.advanceSequence(past: state.blocks[block.cidr]?.value.sequenceNumber ?? 0)
+        return block
+    }
+}
+
+extension Transaction {
+    /// One key's change, on the condition that it is as it was seen.
+    fileprivate mutating func change<Value: Encodable & Sendable>(
+        _ key: Key, _ value: Value?, _ seen: Versioned<Value>?
+    ) {
+        // Created and deleted within one plan, or absent before and after: nothing happens.
+        guard value != nil || seen != nil else { return }
+        preconditions.append(.asSeen(key, seen?.revision))
+        writes.append(value.map { .put(key, $0) } ?? .delete(key))
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Datastore
+
+/// Which pools may serve a request of a node.
+struct PoolSelection {
+    let state: ClusterState
+    let node: String
+    static let use = "Workload"
+
+    /// Pools for an automatic assignment, in the order in which they are tried; never empty.
+    func pools(for request: AddressRequest) throws(IPAMError) -> [IPPool] {
+        guard case .pool(let name, _, _) = request.scope else {
+            return try automaticPools(request.family)
+        }
+        let pool = try named(name)
+        guard pool.family == request.family else { throw .unknownPool(name: name, known: names(request.family)) }
+        try check(request.scope, liesIn: pool)
+        return [pool]
+    }
+
+    /// The pool may have been deleted and made again with another range since the network was.
+    private func check(_ scope: AddressScope, liesIn pool: IPPool) throws(IPAMError) {
+        for range in [scope.subnet, scope.range].compactMap(\.self) where !pool.spec.cidr.contains(range) {
+            throw .subnetOutsidePool(range, pool: pool.name, pool.spec.cidr)
+        }
+    }
+
+    /// The pool for one particular address.
+    func pool(for address: IPAddress, _ request: AddressRequest) throws(IPAMError) -> IPPool {
+        if case .pool(let name, let subnet, _) = request.scope {
+            let pool = try named(name)
+            guard pool.family == address.family else { throw .wrongFamily(address, pool: "pool \(name)") }
+            try check(request.scope, liesIn: pool)
+            let bounds = subnet ?? pool.spec.cidr
+            guard bounds.contains(address) else { throw .outsideSubnet(address, bounds) }
+            return pool
+        }
+        guard address.family == request.family else { throw .wrongFamily(address, pool: "this \(request.family.name) request") }
+        guard let pool = state.pool(containing: address), pool.isAllocatable else {
+            throw .notInPool(address, known: enabled(request.family).map(\.spec.cidr))
+        }
+        guard pool.spec.allows(use: Self.use) else { throw .noPoolForUse(Self.use, node: node) }
+        return pool
+    }
+
+    /// True where the pool gives its addresses to this node.
+    func selectsNode(_ pool: IPPool) -> Bool {
+        matches(pool.spec.nodeSelector, state.nodes[node]?.value.metadata.labels ?? [:])
+    }
+
+    private func automaticPools(_ family: IPAddress.Family) throws(IPAMError) -> [IPPool] {
+        // Containers have no namespace object whose labels could match.
+        let selected = enabled(family).filter {
+            $0.spec.isAutomatic && selectsNode($0) && matches($0.spec.namespaceSelector, [:])
+        }
+        guard !selected.isEmpty else { throw .noPool(family: family, node: node) }
+        let usable = selected.filter { $0.spec.allows(use: Self.use) }
+        guard !usable.isEmpty else { throw .noPoolForUse(Self.use, node: node) }
+        return usable
+    }
+
+    private func named(_ name: String) throws(IPAMError) -> IPPool {
+        guard let pool = state.pools[name]?.value else {
+            throw .unknownPool(name: name, known: state.pools.keys.sorted())
+        }
+        guard pool.isAllocatable else { throw .poolDisabled(name) }
+        guard pool.spec.allows(use: Self.use) else { throw .noPoolForUse(Self.use, node: node) }
+        return pool
+    }
+
+    private func enabled(_ family: IPAddress.Family) -> [IPPool] {
+        state.poolsInOrder.filter { $0.family == family && $0.isAllocatable }
+    }
+
+    private func names(_ family: IPAddress.Family) -> [String] { enabled(family).map(\.name) }
+
+    /// A selector that does not parse selects nothing: giving out addresses by mistake is the worse error.
+    private func matches(_ selector: String?, _ labels: [String: String]) -> Bool {
+        guard let selector, !selector.isEmpty else { return true }
+        return (try? Selector(selector))?.matches(labels) ?? false
+    }
+}
+
+extension IPPool {
+    var family: IPAddress.Family { spec.family }
+
+    /// Enabled, not being deleted, at least one block large, and (Calico v3.32) not reported unallocatable.
+    public var isAllocatable: Bool {
+        guard !spec.disabled, metadata.unknown["deletionTimestamp"] == nil, spec.hasUsableBlockSize else { return false }
+        let conditions = unknown["status"]?["conditions"]?.array ?? []
+        return !conditions.contains { $0["type"]?.string == "Allocatable" && $0["status"]?.string == "False" }
+    }
+}
+
+extension IPPoolSpec {
+    fileprivate var hasUsableBlockSize: Bool {
+        Self.blockSizes(family).contains(blockPrefixLength) && cidr.prefixLength <= blockPrefixLength
+    }
+}

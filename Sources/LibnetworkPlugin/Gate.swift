@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+/// Holds requests back until the daemon has read its state: the sockets accept at once, answers wait for this.
+public actor Gate {
+    private var isOpen = false
+    private var waiting: [Int: CheckedContinuation<Void, any Error>] = [:]
+    private var next = 0
+
+    public init() {}
+
+    public func open() {
+        isOpen = true
+        for waiter in waiting.values { waiter.resume() }
+        waiting = [:]
+    }
+
+    /// Returns once the gate is open.
+    ///
+    /// - Throws: `CancellationError`.
+    func pass() async throws {
+        if isOpen { return }
+        let id = next
+        next += 1
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                if isOpen {
+                    continuation.resume()
+                } else if Task.isCancelled {
+                    continuation.resume(throwing: CancellationError())
+                } else {
+                    waiting[id] = continuation
+                }
+            }
+        } onCancel: {
+            Task { await self.give(up: id) }
+        }
+    }
+
+    private func give(up id: Int) { waiting.removeValue(forKey: id)?.resume(throwing: CancellationError()) }
+}

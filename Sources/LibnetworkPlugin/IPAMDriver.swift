@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+public import Dataplane
+public import Datastore
+import FoundationEssentials
+public import IPAM
+public import Logging
+
+/// Docker's IPAM driver `calico-ipam`: pools and addresses.
+public struct IPAMDriver: Sendable {
+    static let addressSpace = "CalicoAddressSpace"
+    /// A network has no gateway address: the next hop is link-local, and this keeps the engine from asking for one.
+    private static let gatewayKey = "com.docker.network.gateway"
+
+    let allocator: AddressAllocator
+    let replica: Replica<ClusterState>
+    let dataplane: any Dataplane
+    let node: String
+    let logger: Logger
+    private let loops = LoopBreaker()
+
+    public init(
+        allocator: AddressAllocator, replica: Replica<ClusterState>, dataplane: any Dataplane, node: String,
+        logger: Logger
+    ) {
+        self.allocator = allocator
+        self.replica = replica
+        self.dataplane = dataplane
+        self.node = node
+        self.logger = logger
+    }
+
+    // MARK: Pools
+
+    func requestPool(_ request: RequestPoolRequest) async throws -> RequestPoolReply {
+        try refuseUnknown(request.options)
+        let asked = try parse(request)
+        let family: IPAddress.Family = asked?.family ?? (request.isV6 ? .v6 : .v4)
+        guard let subnet = asked, subnet.prefixLength > 0 else { return try await anyPool(family, request) }
+        let range = try self.range(request.subPool, in: subnet)
+        let pool = try await pool(holding: subnet)
+        let scope = AddressScope.pool(name: pool.name, subnet: subnet == pool.spec.cidr ? nil : subnet, range: range)
+        return reply(PoolID(family: family, scope: scope), subnet)
+    }
+
+    private func anyPool(_ family: IPAddress.Family, _ request: RequestPoolRequest) async throws -> RequestPoolReply {
+        guard request.subPool.isEmpty else {
+            throw PluginError("--ip-range \(request.subPool) needs a --subnet that holds it")
+        }
+        guard await loops.admits(family) else {
+            throw PluginError(
+                "the engine asks for the same pool over and over, because \(family.name) pools overlap a name server or "
+                    + "route of this host; give the network a --subnet")
+        }
+        guard replica.read({ state in state.pools.values.contains { $0.value.spec.family == family } }) else {
+            throw IPAMError.noPool(family: family, node: node)
+        }
+        return reply(.any(family), CIDR(IPAddress(family: family, value: 0), prefixLength: 0)!)
+    }
+
+    private func reply(_ id: PoolID, _ subnet: CIDR) -> RequestPoolReply {
+        let none = subnet.family == .v4 ? "0.0.0.0/0" : "::/0"
+        return RequestPoolReply(PoolID: id.description, Pool: subnet.description, Data: [Self.gatewayKey: none])
+    }
+
+    private func parse(_ request: RequestPoolRequest) throws -> CIDR? {
+        guard !request.pool.isEmpty else { return nil }
+        guard let subnet = CIDR(request.pool) else {
+            throw PluginError("Invalid CIDR: \"\(request.pool)\" is not a subnet such as 192.168.0.0/16")
+        }
+        guard request.isV6 == (subnet.family == .v6) || subnet.prefixLength == 0 else {
+            throw PluginError("subnet \(subnet) is not an \(request.isV6 ? "IPv6" : "IPv4") subnet")
+        }
+        return subnet
+    }
+
+    private func range(_ text: String, in subnet: CIDR) throws -> CIDR? {
+        guard !text.isEmpty else { return nil }
+        guard let range = CIDR(text) else { throw PluginError("Invalid CIDR: \"\(text)\" is not an --ip-range") }
+        guard subnet.contains(range) else {
+            throw PluginError("the --ip-range \(range) does not lie in the subnet \(subnet)")
+        }
+        return range == subnet ? nil : range
+    }
+
+    /// The pool of a `--subnet`: one with that CIDR, or one that holds it.
+    private func pool(holding subnet: CIDR) async throws -> IPPool {
+        if let pool = replica.read({ $0.pool(containing: subnet) }) { return try usable(pool) }
+        // A pool made a moment ago by a command may not have reached us yet.
+        await replica.refresh()
+        if let pool = replica.read({ $0.pool(containing: subnet) }) { return try usable(pool) }
+        let pools = replica.read { state in
+            state.poolsInOrder.filter { $0.spec.family == subnet.family }.map { "\($0.name) (\($0.spec.cidr))" }
+        }
+        throw PluginError(
+            "The requested subnet must match the CIDR of a configured Calico IP Pool, or lie inside one: \(subnet) does "
+                + "not; the pools are \(pools.isEmpty ? "none" : pools.joined(separator: ", ")). "
+                + "Create one with: calico-libnetwork pool create NAME --cidr \(subnet)")
+    }
+
+    private func usable(_ pool: IPPool) throws -> IPPool {
+        guard pool.isAllocatable else { throw IPAMError.poolDisabled(pool.name) }
+        return pool
+    }
+
+    /// Engines add keys of their own with every release; only ours and plain ones are worth a refusal.
+    private func refuseUnknown(_ options: [String: String]) throws {
+        let unknown = options.keys.filter {
+            !$0.hasPrefix("com.docker.network.") && $0 != "RequestAddressType"
+        }.sorted()
+        guard unknown.isEmpty else {
+            throw PluginError("calico-ipam knows no --ipam-opt \(unknown.joined(separator: ", "))")
+        }
+    }
+
+    // MARK: Addresses
+
+    func requestAddress(_ request: RequestAddressRequest) async throws -> RequestAddressReply {
+        guard let pool = PoolID(request.poolID) else {
+            throw PluginError("there is no pool \"\(request.poolID)\"; recreate the network")
+        }
+        let address = try parse(request.address)
+        if request.isForGateway { return try gateway(address, pool) }
+        // A Swarm worker repeats the dummy gateway as an ordinary address.
+        if let address, address.isUnspecified { return RequestAddressReply(Address: "\(address)/0") }
+        let family = try self.family(of: pool)
+        let assigned = try await assign(
+            AddressRequest(
+                family: family, scope: pool.scope, address: address, owner: owner(of: request),
+                mayReplace: { [replica, node] in Orphan.isReplaceable($0, $1, node: node, in: replica) }))
+        return RequestAddressReply(Address: CIDR(host: assigned).description)
+    }
+
+    private func assign(_ request: AddressRequest) async throws -> IPAddress {
+        do { return try await allocator.assign(request) } catch {
+            // Matching the case in `catch` itself crashes the compiler (Swift 6.3).
+            guard case .taken(let address, let owner) = error else { throw error }
+            let user = replica.read { $0.endpoint(using: address).map { EndpointWords(endpoint: $0.value).text } }
+            throw PluginError("address \(address) is already assigned to \(user ?? owner.words)")
+        }
+    }
+
+    private func parse(_ text: String) throws -> IPAddress? {
+        guard !text.isEmpty else { return nil }
+        // Some callers add the prefix length.
+        guard let address = IPAddress(text) ?? AddressWithPrefix(text)?.address else {
+            throw PluginError("\"\(text)\" is not an IP address")
+        }
+        return address
+    }
+
+    private func family(of pool: PoolID) throws -> IPAddress.Family {
+        if let family = pool.family { return family }
+        guard case .pool(let name, _, _) = pool.scope, let found = replica.read({ $0.pools[name]?.value }) else {
+            throw PluginError("IP pool \(pool) no longer exists; recreate the pool, or the network on another one")
+        }
+        return found.spec.family
+    }
+
+    private func gateway(_ address: IPAddress?, _ pool: PoolID) throws -> RequestAddressReply {
+        guard let address, !address.isUnspecified else {
+            return RequestAddressReply(Address: (try? family(of: pool)) == .v6 ? "::/0" : "0.0.0.0/0")
+        }
+        throw PluginError(
+            "Calico IPAM does not support specifying a gateway. A Calico network has no gateway address: "
+                + "leave out --gateway \(address)")
+    }
+
+    /// One handle per owner, so that what one container holds can be found and freed as a whole.
+    private func owner(of request: RequestAddressRequest) -> AllocationAttributes {
+        var facts = ["node": node, "timestamp": Timestamp.text(.now)]
+        facts["mac"] = request.mac?.description
+        facts["container"] = request.container
+        // Endpoints always come with a MAC (RequiresMACAddress); what comes without is an --aux-address.
+        let label = request.mac.map { $0.description.filter { $0 != ":" } } ?? "reserved"
+        return AllocationAttributes(handleID: "\(Orphan.handlePrefix(node: node))\(label)", secondary: facts)
+    }
+
+    func releaseAddress(_ request: ReleaseAddressRequest) async throws -> EmptyReply {
+        guard let address = try parse(request.address), !address.isUnspecified else { return EmptyReply() }
+        let endpoint = replica.read { $0.endpoint(using: address)?.value }
+        let owner = try await allocator.release(
+            .init(address) { [node] in Orphan.isOurs($0, node: node) })
+        guard owner != nil else { return EmptyReply() }
+        // The engine crashed and never said Leave: the address is free now, so its old interface must go as well.
+        if let endpoint, endpoint.spec.node == node, endpoint.spec.addresses == [address] {
+            try? await dataplane.disconnect(interfaceName: endpoint.spec.interfaceName)
+        }
+        return EmptyReply()
+    }
+}
+
+/// Which allocations are this driver's, and which of those nobody uses any more.
+enum Orphan {
+    /// An endpoint follows its address within the request's deadline, if it comes at all.
+    static let grace: TimeInterval = 60
+
+    static func handlePrefix(node: String) -> String { "libnetwork.\(node)." }
+
+    /// Ours to release: allocated here, or by the Go plugin, which left no owner.
+    static func isOurs(_ owner: AllocationAttributes, node: String) -> Bool {
+        guard let handle = owner.handleID else { return owner.node == nil || owner.node == node }
+        return handle.hasPrefix("libnetwork.") && owner.node ?? node == node
+    }
+
+    /// Allocated for an endpoint of this node that never came or is gone.
+    static func isOrphan(
+        _ address: IPAddress, _ owner: AllocationAttributes, node: String, in state: borrowing ClusterState
+    ) -> Bool {
+        guard owner.handleID?.hasPrefix(handlePrefix(node: node)) == true, owner.secondary["mac"] != nil,
+            state.endpointsByAddress[address] == nil,
+            let since = owner.secondary["timestamp"].flatMap(Timestamp.date)
+        else { return false }
+        return Date.now.timeIntervalSince(since) > grace
+    }
+
+    static func isReplaceable(
+        _ address: IPAddress, _ owner: AllocationAttributes, node: String, in replica: Replica<ClusterState>
+    ) -> Bool {
+        replica.read { isOrphan(address, owner, node: node, in: $0) }
+    }
+}
+
+/// Breaks the endless loop of an engine that rejects each answer and asks again (see `anyPool`).
+private actor LoopBreaker {
+    private var recent: [IPAddress.Family: [ContinuousClock.Instant]] = [:]
+    /// Engines loop some 600 times a second; no person or compose file makes 64 networks in one.
+    private let limit = 64
+
+    func admits(_ family: IPAddress.Family) -> Bool {
+        let now = ContinuousClock.now
+        let window = (recent[family] ?? []).filter { $0.duration(to: now) < .seconds(1) }
+        recent[family] = window + [now]
+        return window.count < limit
+    }
+}

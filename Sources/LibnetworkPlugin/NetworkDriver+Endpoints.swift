@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Dataplane
+import Datastore
+import FoundationEssentials
+import Logging
+
+extension NetworkDriver {
+    /// One commit: the endpoint, with the network's profile where this is its first.
+    func createEndpoint(_ request: CreateEndpointRequest) async throws -> CreateEndpointReply {
+        let identity = try identity(request.endpointID)
+        let addresses = try self.addresses(of: request)
+        let given = try self.mac(of: request)
+        let options = try NetworkOptions(endpoint: request.options)
+        let network = try await knownNetwork(request.networkID)
+        let profile = try profileName(of: network, options)
+        let key = try identity.key()
+        // The engine repeats a request whose answer it lost: the second answer must name the first one's MAC.
+        let earlier = replica.read { $0.endpoints[key]?.value.spec.mac.flatMap { MACAddress($0) } }
+        let mac = given ?? earlier ?? .random()
+        let endpoint = try identity.endpoint(
+            addresses: addresses, mac: mac, profiles: profile.map { [$0] } ?? [],
+            labels: network.labels.merging(options.labels) { _, own in own }, annotations: annotations(network))
+        try endpoint.validate()
+        try await commit { state in try state.adding(endpoint, to: network, profile: profile) }
+        return CreateEndpointReply(Interface: .init(MacAddress: given == nil ? mac.description : nil))
+    }
+
+    /// One commit; also ends what Leave would have: an engine that was killed never says Leave.
+    func deleteEndpoint(_ request: EndpointRequest) async throws -> EmptyReply {
+        let key = try identity(request.endpointID).key()
+        await ports.release(request.endpointID)
+        async let disconnected: Void = dataplane.disconnect(
+            interfaceName: EndpointIdentity.interfaceName(request.endpointID))
+        try await commit { state in
+            state.endpoints[key].map {
+                Transaction(if: [.unchanged(key, since: $0.revision)], writes: [.delete(key)])
+            }
+        }
+        try await disconnected
+        return EmptyReply()
+    }
+
+    private func addresses(of request: CreateEndpointRequest) throws -> [IPAddress] {
+        let texts = request.addresses
+        guard !texts.isEmpty else {
+            throw PluginError("No address assigned for endpoint; use --ipam-driver calico-ipam for the network")
+        }
+        return try texts.map { text in
+            guard let address = AddressWithPrefix(text)?.address ?? IPAddress(text) else {
+                throw PluginError("the engine sent \"\(text)\" as the endpoint's address, which is none")
+            }
+            return address
+        }
+    }
+
+    private func mac(of request: CreateEndpointRequest) throws -> MACAddress? {
+        guard let text = request.interface?.macAddress, !text.isEmpty else { return nil }
+        guard let mac = MACAddress(text), mac.isUsable else {
+            throw PluginError("\"\(text)\" is not a MAC address that an interface can have")
+        }
+        return mac
+    }
+
+    private func annotations(_ network: NetworkRecord) -> [String: String] {
+        var annotations = [EndpointIdentity.networkAnnotation: network.id]
+        annotations[EndpointIdentity.networkNameAnnotation] = network.name
+        return annotations
+    }
+
+    private func profileName(of network: NetworkRecord, _ options: NetworkOptions) throws -> String? {
+        if let own = options.profile { return own == "none" ? nil : own }
+        if let profile = network.profile { return profile }
+        guard network.wantsProfile else { return nil }
+        if network.name == nil {
+            logger.warning(
+                "the engine did not tell the network's name; its profile is named by id instead",
+                metadata: ["network": "\(network.id.abbreviated)"])
+        }
+        return ProfileName.make(network: network.name ?? "network-\(network.id.abbreviated)")
+    }
+}
+
+extension ClusterState {
+    /// What adds `endpoint`: itself, the profile it is the first to need, what was learnt of its network, and the end
+    /// of any record of a dead endpoint with the same address.
+    func adding(
+        _ endpoint: WorkloadEndpoint, to network: NetworkRecord, profile: String?
+    ) throws -> Transaction? {
+        var transaction = Transaction()
+        if let present = endpoints[endpoint.key] {
+            guard present.value.spec != endpoint.spec else { return nil }
+            var update = present.value
+            update.spec = endpoint.spec
+            update.spec.unknown = present.value.spec.unknown
+            transaction.preconditions.append(.unchanged(endpoint.key, since: present.revision))
+            transaction.writes.append(.put(endpoint.key, update))
+        } else {
+            transaction.preconditions.append(.absent(endpoint.key))
+            transaction.writes.append(.put(endpoint.key, endpoint))
+        }
+        transaction.merge(replacing(endpoint))
+        if let profile, profiles[profile] == nil, network.wantsProfile || network.profile == profile {
+            let new = Profile.network(profile)
+            transaction.merge(Transaction(if: [.absent(new.key)], writes: [.put(new.key, new)]))
+        }
+        transaction.merge(recording(network, profile: profile))
+        return transaction
+    }
+
+    /// Ends records of this node that claim one of the addresses: IPAM has given it anew, so their container is gone.
+    private func replacing(_ endpoint: WorkloadEndpoint) -> Transaction {
+        var transaction = Transaction()
+        for key in Set(endpoint.spec.addresses.compactMap { endpointsByAddress[$0] }) where key != endpoint.key {
+            guard let stale = endpoints[key], stale.value.spec.node == endpoint.spec.node else { continue }
+            transaction.merge(Transaction(if: [.unchanged(key, since: stale.revision)], writes: [.delete(key)]))
+        }
+        return transaction
+    }
+
+    /// The network's record with name and profile, if it lacks them.
+    private func recording(_ network: NetworkRecord, profile: String?) -> Transaction {
+        let seen = networks[network.id]
+        var record = seen?.value ?? network
+        record.name = record.name ?? network.name
+        if record.wantsProfile { record.profile = record.profile ?? profile }
+        guard record != seen?.value else { return Transaction() }
+        return Transaction(if: [.asSeen(record.key, seen?.revision)], writes: [.put(record.key, record)])
+    }
+}

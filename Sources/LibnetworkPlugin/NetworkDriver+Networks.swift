@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Datastore
+import FoundationEssentials
+
+extension NetworkDriver {
+    func createNetwork(_ request: CreateNetworkRequest) async throws -> EmptyReply {
+        guard !request.networkID.isEmpty, request.networkID.utf8.allSatisfy(\.isIDByte) else {
+            throw PluginError("\"\(request.networkID)\" is not a network id")
+        }
+        let options = try NetworkOptions(network: request.generic, logger: logger)
+        let subnets = try self.subnets(of: request)
+        let record = { (nextHop: Int, pools: [String]) in
+            NetworkRecord(
+                id: request.networkID, node: node, subnets: subnets, pools: pools,
+                profile: options.profile == "none" ? nil : options.profile,
+                wantsProfile: settings.createsProfiles && options.profile != "none", nextHop: nextHop,
+                isInternal: request.isInternal, options: options.text, labels: options.labels,
+                created: Timestamp.text(.now))
+        }
+        try await commit { state in
+            guard state.networks[request.networkID] == nil else { return nil }
+            let new = record(state.freeNextHop(node: node), state.poolNames(of: subnets))
+            return Transaction(if: [.absent(new.key)], writes: [.put(new.key, new)])
+        }
+        return EmptyReply()
+    }
+
+    func deleteNetwork(_ request: NetworkRequest) async throws -> EmptyReply {
+        try await commit { state in
+            guard let record = state.networks[request.networkID] else { return nil }
+            var transaction = Transaction(
+                if: [.unchanged(record.value.key, since: record.revision)], writes: [.delete(record.value.key)])
+            if let profile = state.profileToRemove(with: record.value) {
+                transaction.preconditions.append(.unchanged(profile.value.key, since: profile.revision))
+                transaction.writes.append(.delete(profile.value.key))
+            }
+            return transaction
+        }
+        return EmptyReply()
+    }
+
+    /// The network's subnets, all of our own IPAM.
+    private func subnets(of request: CreateNetworkRequest) throws -> [CIDR] {
+        try (request.ipv4 + request.ipv6).map { data in
+            guard data.addressSpace.isEmpty || data.addressSpace.hasPrefix("Calico") else {
+                throw PluginError(
+                    "Non-Calico IPAM driver is used. A calico network needs Calico's addresses: "
+                        + "docker network create -d calico --ipam-driver calico-ipam NAME")
+            }
+            guard let subnet = CIDR(data.pool) else {
+                throw PluginError("the engine sent \"\(data.pool)\" as the network's subnet, which is none")
+            }
+            return subnet
+        }
+    }
+
+    /// What is known of a network, looked up at the engine where CreateNetwork never came here: the plugin's data was
+    /// lost, or the network was made on another host.
+    func knownNetwork(_ id: String) async throws -> NetworkRecord {
+        if let record = network(id)?.value, record.name != nil { return record }
+        let found = await engine.network(id)
+        if let record = network(id)?.value {
+            var named = record
+            named.name = found?.name
+            return named
+        }
+        let subnets = (found?.subnets ?? []).compactMap { CIDR($0) }
+        return replica.read { state in
+            NetworkRecord(
+                id: id, name: found?.name, node: node, subnets: subnets, pools: state.poolNames(of: subnets),
+                wantsProfile: settings.createsProfiles, nextHop: state.freeNextHop(node: node),
+                isInternal: found?.isInternal ?? false, options: found?.options ?? [:], created: Timestamp.text(.now))
+        }
+    }
+
+    /// Learns the name of a network that was just made, off the engine's path: during CreateNetwork the engine does not
+    /// know it yet.
+    public func learnName(of id: String) async {
+        for attempt in 1...6 {
+            try? await Task.sleep(for: .milliseconds(100 * attempt))
+            guard let record = network(id)?.value, record.name == nil else { return }
+            guard let name = await engine.network(id)?.name else { continue }
+            try? await commit { state in
+                guard let seen = state.networks[id], seen.value.name == nil else { return nil }
+                var named = seen.value
+                named.name = name
+                return Transaction(
+                    if: [.unchanged(named.key, since: seen.revision)], writes: [.put(named.key, named)])
+            }
+            return
+        }
+    }
+}
+
+extension ClusterState {
+    /// The smallest next hop that no network of the node uses: a container may join any of them together. Past 254
+    /// networks they repeat.
+    func freeNextHop(node: String) -> Int {
+        let used = networks.values.filter { $0.value.node == node }.map(\.value.nextHop)
+        return (1...254).first { !used.contains($0) } ?? used.count % 254 + 1
+    }
+
+    func poolNames(of subnets: [CIDR]) -> [String] {
+        var names: [String] = []
+        for subnet in subnets where subnet.prefixLength > 0 {
+            if let name = pool(containing: subnet)?.name, !names.contains(name) { names.append(name) }
+        }
+        return names
+    }
+
+    /// The profile that goes with the last network that uses it; only one that we made.
+    func profileToRemove(with record: NetworkRecord) -> Versioned<Profile>? {
+        guard let name = record.profile, let profile = profiles[name], profile.value.isOurs,
+            !networks.values.contains(where: { $0.value.id != record.id && $0.value.profile == name }),
+            !endpoints.values.contains(where: { $0.value.spec.profiles.contains(name) })
+        else { return nil }
+        return profile
+    }
+}
+
+extension Profile {
+    private static let creatorAnnotation = "libnetwork.projectcalico.org/created-by"
+
+    /// Members reach each other, and anything outside; nobody else reaches them. The label is what makes a member.
+    static func network(_ name: String) -> Profile {
+        var metadata = ResourceMetadata(name: name)
+        metadata.annotations[creatorAnnotation] = "calico-libnetwork"
+        let members = Rule(action: .allow, source: .init(selector: "has(\(name))"))
+        return Profile(
+            metadata: metadata.asCreated(),
+            spec: ProfileSpec(ingress: [members], egress: [Rule(action: .allow)], labelsToApply: [name: ""]))
+    }
+
+    var isOurs: Bool { metadata.annotations[Self.creatorAnnotation] == "calico-libnetwork" }
+}

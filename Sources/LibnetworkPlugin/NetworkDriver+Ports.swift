@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import CalicoModel
+import Dataplane
+import Datastore
+
+extension NetworkDriver {
+    /// Publishes the container's ports (`docker run -p`): only the driver of the container's gateway is asked, and
+    /// nobody else does it.
+    func programExternalConnectivity(_ request: EndpointRequest) async throws -> EmptyReply {
+        let bindings = try PortBinding.bindings(in: request.options)
+        guard !bindings.isEmpty else { return EmptyReply() }
+        guard try endpoint(request.endpointID) != nil else {
+            throw PluginError("endpoint \(request.endpointID.abbreviated) is not known on node \(node)")
+        }
+        let published = try await ports.take(bindings, for: request.endpointID)
+        do { try await setPublished(published, request.endpointID) } catch {
+            await ports.release(request.endpointID)
+            throw error
+        }
+        return EmptyReply()
+    }
+
+    func revokeExternalConnectivity(_ request: EndpointRequest) async throws -> EmptyReply {
+        await ports.release(request.endpointID)
+        try await setPublished([], request.endpointID)
+        return EmptyReply()
+    }
+
+    /// Takes the host ports again that were published before this process started.
+    public func restorePorts() async {
+        let endpoints = replica.read { state in
+            state.endpoints.values.map(\.value).filter { $0.spec.node == node && !$0.spec.ports.isEmpty }
+        }
+        for endpoint in endpoints { await ports.restore(endpoint.spec.ports, for: endpoint.spec.endpoint) }
+    }
+
+    /// Records the ports with the endpoint, so that they outlive this process, and puts them in force.
+    private func setPublished(_ published: [EndpointPort], _ endpointID: String) async throws {
+        let key = try identity(endpointID).key()
+        try await commit { state in
+            guard let seen = state.endpoints[key] else { return nil }
+            var endpoint = seen.value
+            endpoint.spec.ports = endpoint.spec.ports.filter { $0.hostPort == nil } + published
+            guard endpoint != seen.value else { return nil }
+            return Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.put(key, endpoint)])
+        }
+        guard let endpoint = try endpoint(endpointID)?.value else { return }
+        await dataplane.apply([ClusterChange(key: key, value: .endpoint(endpoint))])
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Dataplane
+import Datastore
+
+extension NetworkDriver {
+    /// No datastore round trip: the endpoint was written by CreateEndpoint.
+    func join(_ request: EndpointRequest) async throws -> JoinReply {
+        guard let endpoint = try endpoint(request.endpointID)?.value else {
+            throw PluginError(
+                "endpoint \(request.endpointID.abbreviated) is not known on node \(node); CreateEndpoint must come first")
+        }
+        let network = network(request.networkID)?.value
+        let hop = network?.nextHop ?? 1
+        let options = try? NetworkOptions(network: (network?.options ?? [:]).mapValues(JSONValue.string), logger: logger)
+        let nextHops = NextHops(number: hop)
+        try await dataplane.connect(
+            EndpointLink(endpoint: endpoint, mtu: options?.mtu ?? settings.mtu, nextHop6: nextHops.v6))
+        return reply(to: endpoint, network, nextHops, prefix: options?.interfacePrefix ?? settings.interfacePrefix)
+    }
+
+    private func reply(
+        to endpoint: WorkloadEndpoint, _ network: NetworkRecord?, _ hops: NextHops, prefix: String
+    ) -> JoinReply {
+        var reply = JoinReply(
+            InterfaceName: .init(SrcName: EndpointIdentity.peerName(endpoint.spec.endpoint), DstPrefix: prefix))
+        // A next hop of a family the endpoint does not have makes the start fail: the engine has switched it off.
+        for family in IPAddress.Family.allCases where endpoint.spec.addresses.contains(where: { $0.family == family }) {
+            let hop = hops[family]
+            reply.StaticRoutes.append(
+                .init(Destination: CIDR(host: hop).description, RouteType: .connected, NextHop: ""))
+            if network?.isInternal == true {
+                reply.StaticRoutes += ranges(of: network, family).map {
+                    .init(Destination: $0.description, RouteType: .nextHop, NextHop: hop.description)
+                }
+            } else if family == .v4 {
+                reply.Gateway = hop.description
+            } else {
+                reply.GatewayIPv6 = hop.description
+            }
+        }
+        return reply
+    }
+
+    /// Where an internal network's containers may go: its subnets, or all pools where it has none of its own.
+    private func ranges(of network: NetworkRecord?, _ family: IPAddress.Family) -> [CIDR] {
+        let own = (network?.subnets ?? []).filter { $0.family == family && $0.prefixLength > 0 }
+        guard own.isEmpty else { return own }
+        return replica.read { $0.poolsInOrder.map(\.spec.cidr).filter { $0.family == family } }
+    }
+
+    func leave(_ request: EndpointRequest) async throws -> EmptyReply {
+        guard let identity = try? identity(request.endpointID) else { return EmptyReply() }
+        await ports.release(request.endpointID)
+        try await dataplane.disconnect(interfaceName: EndpointIdentity.interfaceName(identity.endpoint))
+        return EmptyReply()
+    }
+}
+
+/// A network's link-local next hops. They differ between a node's networks: one container cannot have the same route on
+/// two interfaces.
+struct NextHops {
+    let v4: IPAddress
+    let v6: IPAddress
+
+    /// - Parameter number: 1...254, see `NetworkRecord.nextHop`.
+    init(number: Int) {
+        v4 = IPAddress(family: .v4, value: 0xa9fe_0100 + UInt128(number))
+        v6 = IPAddress(family: .v6, value: 0xfe80 << 112 + UInt128(number))
+    }
+
+    subscript(family: IPAddress.Family) -> IPAddress { family == .v4 ? v4 : v6 }
+}

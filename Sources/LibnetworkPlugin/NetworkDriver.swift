@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+public import Dataplane
+public import Datastore
+import FoundationEssentials
+public import Logging
+
+/// Docker's network driver `calico`: networks, endpoints, sandboxes.
+public struct NetworkDriver: Sendable {
+    /// What a user can set.
+    public struct Settings: Sendable {
+        /// `local` or `global` (engines up to 20.10 with a cluster store).
+        public var scope = "local"
+        /// Interface names inside containers begin so.
+        public var interfacePrefix = "cali"
+        /// `nil`: as the uplink.
+        public var mtu: Int?
+        public var createsProfiles = true
+        /// Calico namespace of the endpoints.
+        public var namespace = "libnetwork"
+
+        public init() {}
+    }
+
+    let store: any KeyValueStore
+    let replica: Replica<ClusterState>
+    let dataplane: any Dataplane
+    let engine: any NetworkDirectory
+    let ports = PortReservations()
+    let names = NetworkNames()
+    let node: String
+    let settings: Settings
+    let logger: Logger
+
+    public init(
+        store: any KeyValueStore, replica: Replica<ClusterState>, dataplane: any Dataplane,
+        engine: any NetworkDirectory, node: String, settings: Settings, logger: Logger
+    ) {
+        self.store = store
+        self.replica = replica
+        self.dataplane = dataplane
+        self.engine = engine
+        self.node = node
+        self.settings = settings
+        self.logger = logger
+    }
+
+    func identity(_ endpoint: String) throws -> EndpointIdentity {
+        guard endpoint.utf8.count >= 4, endpoint.utf8.allSatisfy({ $0.isIDByte }) else {
+            throw PluginError("\"\(endpoint)\" is not an endpoint id")
+        }
+        return EndpointIdentity(node: node, namespace: settings.namespace, endpoint: endpoint)
+    }
+
+    func endpoint(_ id: String) throws -> Versioned<WorkloadEndpoint>? {
+        let key = try identity(id).key()
+        return replica.read { $0.endpoints[key] }
+    }
+
+    func network(_ id: String) -> Versioned<NetworkRecord>? { replica.read { $0.networks[id] } }
+
+    /// Commits what `plan` makes of the present state, again after each conflict; `nil` from it means nothing is to do.
+    ///
+    /// - Throws: what `plan` throws, `StoreError`, or a `PluginError` when conflicts do not end.
+    func commit(_ plan: (borrowing ClusterState) throws -> sending Transaction?) async throws {
+        for _ in 0..<20 {
+            let planned = try replica.read { state in
+                guard state.isReady else { throw PluginError("\(lockedMessage)") }
+                return try plan(state)
+            }
+            guard let transaction = planned, !transaction.writes.isEmpty else { return }
+            switch try await store.commit(transaction) {
+            case .committed(let revision): return replica.observe(transaction.changes(at: revision))
+            case .conflict(let present): replica.observe(conflict: present)
+            }
+        }
+        throw PluginError("the datastore's values kept changing during 20 attempts; try again")
+    }
+
+    private var lockedMessage: String {
+        "the datastore is locked (ClusterInformation has datastoreReady: false), perhaps for a migration; try again later"
+    }
+
+    // MARK: Capabilities
+
+    func capabilities() -> NetworkCapabilities { NetworkCapabilities(Scope: settings.scope) }
+}
+
+extension UInt8 {
+    /// Letters and digits: the alphabet of Docker's ids.
+    var isIDByte: Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(self) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(self)
+            || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(self)
+    }
+}

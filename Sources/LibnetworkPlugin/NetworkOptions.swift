@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import CalicoModel
+import Logging
+
+/// The `-o` options of a network, or the driver options of an endpoint, understood or refused by name.
+struct NetworkOptions {
+    var mtu: Int?
+    var interfacePrefix: String?
+    var profile: String?
+    var labels: [String: String] = [:]
+    /// As given, for the record.
+    var text: [String: String] = [:]
+
+    static let mtuKey = "com.docker.network.driver.mtu"
+    static let prefixKey = "com.docker.network.container_iface_prefix"
+    static let profileKey = "org.projectcalico.profile"
+    static let labelPrefix = "org.projectcalico.label."
+
+    /// - Throws: naming every option that is not known, or the one that is malformed.
+    init(network options: [String: JSONValue], logger: Logger) throws {
+        var unknown: [String] = []
+        for (key, value) in options.sorted(by: { $0.key < $1.key }) {
+            let text = value.optionText
+            self.text[key] = text
+            if try !take(key, text) { unknown.append(key) }
+        }
+        for key in unknown where key.hasPrefix("com.docker.network.") {
+            logger.info("network option has no effect here", metadata: ["option": "\(key)"])
+        }
+        unknown.removeAll { $0.hasPrefix("com.docker.network.") }
+        guard unknown.isEmpty else {
+            throw PluginError(
+                "the calico driver knows no option \(unknown.joined(separator: ", ")); it knows \(Self.mtuKey), "
+                    + "\(Self.prefixKey), \(Self.profileKey) and \(Self.labelPrefix)KEY")
+        }
+    }
+
+    /// Driver options of one endpoint: other keys there belong to the engine or to other drivers.
+    init(endpoint options: [String: JSONValue]) throws {
+        for (key, value) in options where key.hasPrefix("org.projectcalico.") {
+            guard try take(key, value.optionText) else {
+                throw PluginError(
+                    "the calico driver knows no endpoint option \(key); it knows \(Self.profileKey) and "
+                        + "\(Self.labelPrefix)KEY")
+            }
+        }
+    }
+
+    /// False where `key` is not known.
+    private mutating func take(_ key: String, _ value: String) throws -> Bool {
+        switch key {
+        case Self.mtuKey:
+            guard let number = Int(value), (68...65_535).contains(number) else {
+                throw PluginError("\(key)=\(value) is not an MTU between 68 and 65535")
+            }
+            mtu = number
+        case Self.prefixKey:
+            // The engine appends a number, and 15 bytes is the kernel's limit.
+            guard value.utf8.count <= 12, Validation.isInterfaceName(value) else {
+                throw PluginError("\(key)=\(value) is not an interface prefix of 1 to 12 letters and digits")
+            }
+            interfacePrefix = value
+        case Self.profileKey:
+            guard value == "none" || Validation.isResourceName(value) else {
+                throw PluginError("\(key)=\(value) is not a profile name")
+            }
+            profile = value
+        case _ where key.hasPrefix(Self.labelPrefix):
+            try takeLabel(String(key.dropFirst(Self.labelPrefix.count)), value)
+        default: return false
+        }
+        return true
+    }
+
+    private mutating func takeLabel(_ name: String, _ value: String) throws {
+        guard Validation.isLabelKey(name), Validation.isLabelValue(value) else {
+            throw PluginError(
+                "\(Self.labelPrefix)\(name)=\(value) is not a label: keys have 1 to 63, values up to 63 letters, "
+                    + "digits, '-', '_' and '.'")
+        }
+        labels[name] = value
+    }
+}
+
+extension JSONValue {
+    /// An option's value as a person typed it.
+    fileprivate var optionText: String {
+        switch self {
+        case .string(let text): text
+        case .bool(let flag): String(flag)
+        case .integer(let number): String(number)
+        default: ""
+        }
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Glibc
+
+/// One `-p` of a container, as the engine hands it over.
+struct PortBinding: Hashable {
+    let protocolNumber: UInt8
+    let port: UInt16
+    /// Empty means every address of the host.
+    let hostIP: String
+    /// 0 for any free port; else the first and last of the range to choose from.
+    let hostPorts: ClosedRange<UInt16>
+
+    /// The bindings in `com.docker.network.portmap`; malformed entries are refused.
+    static func bindings(in options: [String: JSONValue]) throws -> [PortBinding] {
+        try (options["com.docker.network.portmap"]?.array ?? []).map { entry in
+            guard let proto = entry.byte("Proto"), let port = entry.port("Port") else {
+                throw PluginError("the engine sent a port mapping without protocol or port")
+            }
+            guard [6, 17, 132].contains(proto) else {
+                throw PluginError("protocol \(proto) has no ports to publish; tcp, udp and sctp have")
+            }
+            let first = entry.port("HostPort") ?? 0
+            let last = max(first, entry.port("HostPortEnd") ?? first)
+            let hostIP = entry["HostIP"]?.string ?? ""
+            guard hostIP.isEmpty || IPAddress(hostIP) != nil else {
+                throw PluginError("\"\(hostIP)\" is not an address of this host to publish a port on")
+            }
+            return PortBinding(protocolNumber: proto, port: port, hostIP: hostIP, hostPorts: first...last)
+        }
+    }
+
+    var transport: ProtocolMatch { protocolNumber == 6 ? .tcp : protocolNumber == 17 ? .udp : .sctp }
+}
+
+extension JSONValue {
+    fileprivate func port(_ name: String) -> UInt16? {
+        if case .integer(let number)? = self[name] { UInt16(exactly: number) } else { nil }
+    }
+    fileprivate func byte(_ name: String) -> UInt8? {
+        if case .integer(let number)? = self[name] { UInt8(exactly: number) } else { nil }
+    }
+}
+
+/// Host ports that are taken for containers: a bound socket each, so that no other program can have the port and the
+/// next container that wants it is refused.
+actor PortReservations {
+    private var held: [String: [EndpointPort: [Int32]]] = [:]
+
+    /// Takes the ports of `bindings` for an endpoint, or none of them. The same bindings again give the same ports.
+    func take(_ bindings: [PortBinding], for endpoint: String) throws -> [EndpointPort] {
+        var taken: [EndpointPort: [Int32]] = [:]
+        var ports: [EndpointPort] = []
+        do {
+            for binding in bindings {
+                if let port = held[endpoint]?.keys.first(where: { binding.isMet(by: $0) }) {
+                    ports.append(port)
+                } else {
+                    let (port, sockets) = try reserve(binding)
+                    taken[port] = sockets
+                    ports.append(port)
+                }
+            }
+        } catch {
+            for socket in taken.values.joined() { close(socket) }
+            throw error
+        }
+        held[endpoint, default: [:]].merge(taken) { _, new in new }
+        return ports
+    }
+
+    /// Takes ports again that were published before this process started; one that is gone is left out.
+    func restore(_ ports: [EndpointPort], for endpoint: String) {
+        for port in ports {
+            guard let host = port.hostPort, let number = port.protocol.number else { continue }
+            let binding = PortBinding(
+                protocolNumber: number, port: port.port, hostIP: port.hostIP ?? "", hostPorts: host...host)
+            if let sockets = try? bind(binding, to: host) { held[endpoint, default: [:]][port] = sockets }
+        }
+    }
+
+    func release(_ endpoint: String) {
+        for socket in (held.removeValue(forKey: endpoint) ?? [:]).values.joined() { close(socket) }
+    }
+
+    private func reserve(_ binding: PortBinding) throws -> (EndpointPort, [Int32]) {
+        var lastError: any Error = PluginError("no port to publish")
+        for candidate in binding.hostPorts {
+            do {
+                let sockets = try bind(binding, to: candidate)
+                let port = EndpointPort(
+                    protocol: binding.transport, port: binding.port, hostPort: Self.port(of: sockets[0]) ?? candidate,
+                    hostIP: binding.hostIP.isEmpty ? nil : binding.hostIP)
+                return (port, sockets)
+            } catch {
+                lastError = error
+            }
+        }
+        throw lastError
+    }
+
+    /// One socket per family the binding covers. The second family may be missing on the host.
+    private func bind(_ binding: PortBinding, to port: UInt16) throws -> [Int32] {
+        let address = IPAddress(binding.hostIP)
+        guard address == nil else { return [try open(binding, address!, port)] }
+        let first = try open(binding, IPAddress("0.0.0.0")!, port)
+        guard let chosen = Self.port(of: first), let second = try? open(binding, IPAddress("::")!, chosen) else {
+            return [first]
+        }
+        return [first, second]
+    }
+
+    private func open(_ binding: PortBinding, _ address: IPAddress, _ port: UInt16) throws -> Int32 {
+        let kind = Int32(binding.protocolNumber == 17 ? SOCK_DGRAM.rawValue : SOCK_STREAM.rawValue)
+        let descriptor = socket(
+            address.family == .v4 ? AF_INET : AF_INET6, kind | Int32(SOCK_CLOEXEC.rawValue),
+            Int32(binding.protocolNumber))
+        // A kernel without SCTP cannot reserve its ports; publishing still works.
+        guard descriptor >= 0 else { throw PluginError("cannot reserve port \(port): \(String(cString: strerror(errno)))") }
+        var only6: Int32 = 1
+        if address.family == .v6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &only6, 4) }
+        let result = withSocketAddress(address, port) { Glibc.bind(descriptor, $0, $1) }
+        guard result == 0 else {
+            let reason = String(cString: strerror(errno))
+            close(descriptor)
+            throw PluginError(
+                "cannot publish port \(port)/\(binding.transport.text) on \(address.isUnspecified ? "this host" : address.description): "
+                    + "\(reason); another program or container uses it")
+        }
+        // Bound alone, a TCP port could still be bound by others with SO_REUSEADDR; a listener excludes them.
+        if binding.protocolNumber == 6 { listen(descriptor, 1) }
+        return descriptor
+    }
+
+    private static func port(of descriptor: Int32) -> UInt16? {
+        var storage = sockaddr_in6()
+        var length = socklen_t(MemoryLayout<sockaddr_in6>.size)
+        let result = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        }
+        // The port stands at the same place in both families' addresses.
+        return result == 0 ? UInt16(bigEndian: storage.sin6_port) : nil
+    }
+}
+
+extension PortBinding {
+    fileprivate func isMet(by port: EndpointPort) -> Bool {
+        guard port.port == self.port, port.protocol == transport, port.hostIP ?? "" == hostIP,
+            let host = port.hostPort
+        else { return false }
+        return hostPorts == 0...0 || hostPorts.contains(host)
+    }
+}
+
+extension ProtocolMatch {
+    fileprivate var text: String {
+        switch self {
+        case .name(let name): name.lowercased()
+        case .number(let number): String(number)
+        }
+    }
+}
+
+private func withSocketAddress<Result>(
+    _ address: IPAddress, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+) -> Result {
+    if address.family == .v4 {
+        var v4 = sockaddr_in()
+        v4.sin_family = sa_family_t(AF_INET)
+        v4.sin_port = port.bigEndian
+        v4.sin_addr.s_addr = UInt32(address.value).bigEndian
+        return withUnsafePointer(to: &v4) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+        }
+    }
+    var v6 = sockaddr_in6()
+    v6.sin6_family = sa_family_t(AF_INET6)
+    v6.sin6_port = port.bigEndian
+    withUnsafeMutableBytes(of: &v6.sin6_addr) { $0.copyBytes(from: address.bytes) }
+    return withUnsafePointer(to: &v6) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in6>.size)) }
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Dataplane
+import Datastore
+import FoundationEssentials
+public import IPAM
+public import Logging
+
+/// Gives back what nobody will ever ask us to: engines log a failed clean-up and forget it.
+///
+/// - Addresses whose endpoint never came: engines forget an IPv4 address when the IPv6 one is refused, and a request
+///   whose connection broke is repeated without its arguments.
+/// - Endpoints the engine no longer knows, once their interface is dead too. The interface decides: an engine that
+///   answers for another host must not cost anybody a running container.
+/// - Networks the engine no longer knows.
+///
+/// An endpoint or network must be found missing twice, a sweep apart.
+public actor Reconciler {
+    private let store: any KeyValueStore
+    private let driver: NetworkDriver
+    private let allocator: AddressAllocator
+    private let engine: any NetworkDirectory
+    private let interval: Duration
+    private let logger: Logger
+    /// Missing at the last sweep.
+    private var suspects: Set<String> = []
+
+    private var replica: Replica<ClusterState> { driver.replica }
+    private var node: String { driver.node }
+
+    /// - Parameter interval: between sweeps.
+    public init(
+        driver: NetworkDriver, allocator: AddressAllocator, engine: any NetworkDirectory,
+        interval: Duration = .seconds(60), logger: Logger
+    ) {
+        store = driver.store
+        self.driver = driver
+        self.allocator = allocator
+        self.engine = engine
+        self.interval = interval
+        self.logger = logger
+    }
+
+    /// Sweeps until cancelled.
+    public func run() async {
+        while !Task.isCancelled {
+            await sweep()
+            try? await Task.sleep(for: interval)
+        }
+    }
+
+    /// One look at everything.
+    public func sweep() async {
+        await releaseOrphans()
+        var missing: Set<String> = []
+        let networks = networksOfThisNode()
+        for (id, endpoints) in networks {
+            let known: EngineNetwork?
+            // No answer is no evidence.
+            do { known = try await engine.lookUp(id) } catch { continue }
+            if known == nil, endpoints.isEmpty { missing.insert(id) }
+            for endpoint in endpoints where known?.endpoints.contains(endpoint.spec.endpoint) != true {
+                guard await driver.dataplane.isIdle(interfaceName: endpoint.spec.interfaceName) else { continue }
+                missing.insert(endpoint.spec.endpoint)
+                if suspects.contains(endpoint.spec.endpoint) { await remove(endpoint) }
+            }
+            if missing.contains(id), suspects.contains(id) { await removeNetwork(id) }
+        }
+        suspects = missing
+    }
+
+    private func networksOfThisNode() -> [String: [WorkloadEndpoint]] {
+        replica.read { state in
+            var networks: [String: [WorkloadEndpoint]] = [:]
+            for record in state.networks.values where record.value.node == node { networks[record.value.id] = [] }
+            for endpoint in state.endpoints.values.map(\.value)
+            where endpoint.spec.node == node && endpoint.spec.orchestrator == EndpointIdentity.orchestrator {
+                guard let network = endpoint.networkID else { continue }
+                networks[network, default: []].append(endpoint)
+            }
+            return networks
+        }
+    }
+
+    private func releaseOrphans() async {
+        let orphans = replica.read { state in
+            state.blocks.values.flatMap { block in
+                block.value.assignments.filter { Orphan.isOrphan($0.address, $0.owner, node: node, in: state) }
+            }
+        }
+        for (address, owner) in orphans {
+            logger.notice(
+                "releasing an address whose endpoint never came", metadata: ["address": "\(address)", "owner": "\(owner.words)"])
+            await attempt("release \(address)") { [allocator] in
+                try await allocator.release(.init(address) { $0 == owner })
+            }
+        }
+    }
+
+    private func remove(_ endpoint: WorkloadEndpoint) async {
+        let id = endpoint.spec.endpoint
+        logger.notice(
+            "removing an endpoint the engine no longer knows",
+            metadata: ["endpoint": "\(id.abbreviated)", "address": "\(endpoint.spec.addresses)"])
+        for address in endpoint.spec.addresses {
+            await attempt("release \(address)") { [allocator, node] in
+                try await allocator.release(.init(address) { Orphan.isOurs($0, node: node) })
+            }
+        }
+        await attempt("remove endpoint \(id.abbreviated)") { [driver] in
+            _ = try await driver.deleteEndpoint(EndpointRequest(networkID: "", endpointID: id))
+        }
+    }
+
+    private func removeNetwork(_ id: String) async {
+        logger.notice("removing a network the engine no longer knows", metadata: ["network": "\(id.abbreviated)"])
+        await attempt("remove network \(id.abbreviated)") { [driver] in
+            _ = try await driver.deleteNetwork(NetworkRequest(networkID: id))
+        }
+    }
+
+    /// What fails now is tried again at the next sweep.
+    private func attempt(_ what: String, _ work: () async throws -> Void) async {
+        do { try await work() } catch {
+            logger.warning("could not \(what)", metadata: ["error": "\(error)"])
+        }
+    }
+}
+
+extension EndpointRequest {
+    init(networkID: String, endpointID: String) {
+        self.networkID = networkID
+        self.endpointID = endpointID
+        options = [:]
+    }
+}
+
+extension NetworkRequest {
+    init(networkID: String) { self.networkID = networkID }
+}

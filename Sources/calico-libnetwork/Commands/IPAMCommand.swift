@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import ArgumentParser
+import CalicoModel
+import Datastore
+
+struct IPAMCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ipam", abstract: "Addresses: how many are in use, and by whom.", subcommands: [Show.self],
+        defaultSubcommand: Show.self)
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show how full pools and blocks are.")
+        @Flag(help: "List the blocks too.") var blocks = false
+        @Option(help: "Say who holds this address.") var ip: String?
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let state = try await CommandStore.open().state
+            if let ip { return try showAddress(ip, state) }
+            let usage = Usage(state, blocks: blocks)
+            guard output.format == .table else { return print(try OutputOptions.json(usage)) }
+            print(poolTable(usage))
+            if let blocks = usage.blocks { print("\n\(blockTable(blocks))") }
+        }
+
+        private func poolTable(_ usage: Usage) -> Table {
+            Table(
+                titles: ["POOL", "CIDR", "ADDRESSES", "IN USE", "FREE"],
+                rows: usage.pools.map { [$0.name, $0.cidr, $0.capacity, "\($0.inUse)", $0.free] })
+        }
+
+        private func blockTable(_ blocks: [BlockUsage]) -> Table {
+            Table(
+                titles: ["BLOCK", "OWNER", "ADDRESSES", "IN USE", "FREE"],
+                rows: blocks.map {
+                    [$0.cidr, $0.affinity ?? "nobody", "\($0.capacity)", "\($0.inUse)", "\($0.free)"]
+                })
+        }
+
+        private func showAddress(_ text: String, _ state: ClusterState) throws {
+            guard let address = IPAddress(text) else { throw ValidationFailure("\(text) is not an IP address") }
+            let facts = AddressFacts(address, in: state)
+            guard output.format == .table else { return print(try OutputOptions.json(facts)) }
+            print("\(address) is \(facts.owner == nil ? "free" : "in use")" + (facts.pool.map { " in pool \($0)" } ?? ", in no pool"))
+            for (name, value) in (facts.owner ?? [:]).sorted(by: { $0.key < $1.key }) { print("  \(name): \(value)") }
+        }
+    }
+
+    struct Usage: Encodable {
+        let pools: [PoolUsage]
+        let blocks: [BlockUsage]?
+        let handles: Int
+
+        init(_ state: ClusterState, blocks: Bool) {
+            pools = state.poolsInOrder.map { PoolUsage($0, in: state) }
+            self.blocks = blocks ? state.blocks.values.map(\.value).sorted { $0.cidr < $1.cidr }.map(BlockUsage.init) : nil
+            handles = state.handles.count
+        }
+    }
+}
+
+/// How full a pool is. Counts of IPv6 addresses exceed every integer that programs have, so totals are text.
+struct PoolUsage: Encodable {
+    let name: String
+    let cidr: String
+    let capacity: String
+    let inUse: Int
+    let free: String
+
+    init(_ pool: IPPool, in state: ClusterState) {
+        let blocks = state.blocks.values.map(\.value).filter { pool.spec.cidr.contains($0.cidr) }
+        let used = blocks.reduce(0) { $0 + $1.size - $1.unallocated.count }
+        let hostBits = pool.spec.cidr.hostBits
+        name = pool.name
+        cidr = pool.spec.cidr.description
+        inUse = used
+        capacity = hostBits < 64 ? "\(UInt64(1) << UInt64(hostBits))" : "2^\(hostBits)"
+        free = hostBits < 64 ? "\((UInt64(1) << UInt64(hostBits)) - UInt64(used))" : "2^\(hostBits)"
+    }
+}
+
+struct BlockUsage: Encodable {
+    let cidr: String
+    let affinity: String?
+    let capacity: Int
+    let inUse: Int
+    let free: Int
+
+    init(_ block: IPAMBlock) {
+        cidr = block.cidr.description
+        affinity = block.affinity
+        capacity = block.size
+        free = block.unallocated.count
+        inUse = block.size - block.unallocated.count
+    }
+}
+
+/// One address: its pool, its block, who holds it.
+struct AddressFacts: Encodable {
+    let address: String
+    let pool: String?
+    let block: String?
+    let owner: [String: String]?
+
+    init(_ address: IPAddress, in state: ClusterState) {
+        self.address = address.description
+        pool = state.pool(containing: address)?.name
+        block = state.block(containing: address)?.value.cidr.description
+        var facts = state.owner(of: address)?.secondary
+        facts?["handle"] = state.owner(of: address)?.handleID
+        facts?["endpoint"] = state.endpoint(using: address)?.value.spec.endpoint
+        owner = facts
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import ArgumentParser
+import CalicoModel
+import Datastore
+import FoundationEssentials
+import Logging
+
+/// How a command prints its result.
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
+    case table, json
+}
+
+struct OutputOptions: ParsableArguments {
+    @Option(name: [.customShort("o"), .customLong("output")], help: "table for people, json for programs.")
+    var format = OutputFormat.table
+
+    /// Prints `rows` as JSON, or as a table of `columns`.
+    func print<Row: Encodable>(_ rows: [Row], columns: [(title: String, text: (Row) -> String)]) throws {
+        switch format {
+        case .json: Swift.print(try OutputOptions.json(rows))
+        case .table: Swift.print(Table(titles: columns.map(\.title), rows: rows.map { row in columns.map { $0.text(row) } }))
+        }
+    }
+
+    static func json(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+}
+
+/// Columns as wide as their widest cell.
+struct Table: CustomStringConvertible {
+    let titles: [String]
+    let rows: [[String]]
+
+    var description: String {
+        let lines = [titles] + rows
+        let widths = titles.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
+        return lines.map { line in
+            let cells = line.indices.map { column in
+                column == line.count - 1
+                    ? line[column] : line[column] + String(repeating: " ", count: widths[column] - line[column].count)
+            }
+            return cells.joined(separator: "   ")
+        }.joined(separator: "\n")
+    }
+}
+
+/// The datastore as a command sees it, beside a running daemon.
+struct CommandStore {
+    let configuration: Configuration
+    let store: SQLiteStore
+    let replica: Replica<ClusterState>
+
+    static func open() async throws -> CommandStore {
+        let configuration = try Configuration()
+        try Folder.create(Folder.parent(of: configuration.sqlitePath))
+        let store = try SQLiteStore(path: configuration.sqlitePath)
+        let replica = Replica<ClusterState>(
+            of: store, under: ClusterState.ranges, logger: Logger(label: "command") { _ in SwiftLogNoOpLogHandler() })
+        _ = try await replica.load()
+        return CommandStore(configuration: configuration, store: store, replica: replica)
+    }
+
+    var state: ClusterState { replica.snapshot }
+
+    /// Commits what `plan` makes of the present state, again after each conflict.
+    func commit(_ plan: (ClusterState) throws -> Transaction) async throws {
+        for _ in 0..<20 {
+            let transaction = try plan(state)
+            switch try await store.commit(transaction) {
+            case .committed(let revision): return replica.observe(transaction.changes(at: revision))
+            case .conflict(let present): replica.observe(conflict: present)
+            }
+        }
+        throw ValidationFailure("the daemon or another command kept changing the same values; try again")
+    }
+}
+
+/// A refusal that goes to standard error as it is.
+struct ValidationFailure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}

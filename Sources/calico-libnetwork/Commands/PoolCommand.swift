@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import ArgumentParser
+import CalicoModel
+import Datastore
+
+struct PoolCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pool", abstract: "IP pools: the ranges that containers' addresses come from.",
+        subcommands: [List.self, Show.self, Create.self, Delete.self], defaultSubcommand: List.self)
+
+    /// A pool as programs read it.
+    struct Row: Encodable {
+        let name: String
+        let cidr: String
+        let blockSize: Int
+        let natOutgoing: Bool
+        let vxlanMode: String
+        let nodeSelector: String
+        let disabled: Bool
+        let created: String?
+
+        init(_ pool: IPPool) {
+            name = pool.name
+            cidr = pool.spec.cidr.description
+            blockSize = pool.spec.blockPrefixLength
+            natOutgoing = pool.spec.natOutgoing
+            vxlanMode = pool.spec.vxlanMode.rawValue
+            nodeSelector = pool.spec.nodeSelector ?? "all()"
+            disabled = pool.spec.disabled
+            created = pool.metadata.creationTimestamp
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the pools.")
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let pools = try await CommandStore.open().state.poolsInOrder.map(Row.init)
+            try output.print(
+                pools,
+                columns: [
+                    ("NAME", \.name), ("CIDR", \.cidr), ("BLOCK", { "/\($0.blockSize)" }),
+                    ("NAT", { $0.natOutgoing ? "yes" : "no" }), ("VXLAN", \.vxlanMode), ("NODES", \.nodeSelector),
+                    ("STATE", { $0.disabled ? "disabled" : "enabled" }),
+                ])
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show one pool.")
+        @Argument(help: "The pool's name.") var name: String
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let state = try await CommandStore.open().state
+            let pool = Row(try state.pool(named: name))
+            guard output.format == .table else { return print(try OutputOptions.json(pool)) }
+            let usage = PoolUsage(try state.pool(named: name), in: state)
+            print(
+                Table(
+                    titles: ["name", pool.name],
+                    rows: [
+                        ["CIDR", pool.cidr], ["block size", "/\(pool.blockSize)"],
+                        ["NAT outgoing", pool.natOutgoing ? "yes" : "no"], ["VXLAN", pool.vxlanMode],
+                        ["nodes", pool.nodeSelector], ["state", pool.disabled ? "disabled" : "enabled"],
+                        ["in use", "\(usage.inUse) of \(usage.capacity)"], ["created", pool.created ?? "unknown"],
+                    ]))
+        }
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Create a pool.",
+            discussion: "Example: calico-libnetwork pool create web --cidr 10.65.0.0/16 --nat-outgoing")
+        @Argument(help: "Its name: lower-case letters, digits, '-' and '.'.") var name: String
+        @Option(help: "The range, e.g. 10.65.0.0/16 or fd00:65::/48.") var cidr: String
+        @Option(help: "Prefix length of the blocks that hosts claim: 20-32 or 116-128. (default: 26 or 122)")
+        var blockSize: Int?
+        @Flag(help: "Give packets that leave all pools the host's address.") var natOutgoing = false
+        @Option(help: "Encapsulate traffic to other nodes: never, always or cross-subnet.") var vxlan = "never"
+        @Option(help: "Only nodes with matching labels take addresses from here.") var nodeSelector: String?
+        @Flag(help: "No address comes from here until it is enabled.") var disabled = false
+
+        func run() async throws {
+            guard let range = AddressWithPrefix(cidr) else {
+                throw ValidationFailure("--cidr \(cidr): wants a range such as 10.65.0.0/16")
+            }
+            guard range.address == range.network.address else {
+                throw ValidationFailure("--cidr \(cidr): has host bits; do you mean \(range.network)?")
+            }
+            guard let mode = IPPoolSpec.Encapsulation(word: vxlan) else {
+                throw ValidationFailure("--vxlan \(vxlan): wants never, always or cross-subnet")
+            }
+            var spec = IPPoolSpec(cidr: range.network)
+            spec.blockSize = blockSize ?? IPPoolSpec.defaultBlockSize(spec.family)
+            spec.natOutgoing = natOutgoing
+            spec.vxlanMode = mode
+            spec.nodeSelector = nodeSelector ?? "all()"
+            spec.disabled = disabled
+            let pool = IPPool(metadata: ResourceMetadata(name: name).asCreated(), spec: spec)
+            try pool.validate()
+            try await CommandStore.open().commit { try $0.creating(pool) }
+            print("pool \(name) created: \(spec.cidr), blocks of /\(spec.blockPrefixLength)")
+        }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Delete a pool that no container or network uses.")
+        @Argument(help: "The pool's name.") var name: String
+        @Flag(help: "Say what would happen, change nothing.") var dryRun = false
+
+        func run() async throws {
+            let command = try await CommandStore.open()
+            let pool = try command.state.pool(named: name)
+            try command.state.checkUnused(pool)
+            let blocks = command.state.blocks.keys.filter { pool.spec.cidr.contains($0) }.count
+            guard !dryRun else { return print("would delete pool \(name) and its \(blocks) empty blocks") }
+            // As Calico does: disabled first, so that whoever is about to take an address sees it.
+            try await command.commit { try $0.disabling(name) }
+            try await Task.sleep(for: .milliseconds(500))
+            _ = try await command.replica.load()
+            do {
+                try await command.commit { try $0.deleting(name) }
+            } catch {
+                try await command.commit { try $0.enabling(pool) }
+                throw error
+            }
+            print("pool \(name) deleted")
+        }
+    }
+}
+
+extension ClusterState {
+    func pool(named name: String) throws -> IPPool {
+        guard let pool = pools[name]?.value else {
+            let names = pools.keys.sorted()
+            throw ValidationFailure(
+                "there is no pool \(name); the pools are \(names.isEmpty ? "none" : names.joined(separator: ", "))")
+        }
+        return pool
+    }
+
+    func creating(_ pool: IPPool) throws -> Transaction {
+        guard pools[pool.name] == nil else { throw ValidationFailure("pool \(pool.name) exists already") }
+        if let other = poolsInOrder.first(where: { $0.spec.cidr.overlaps(pool.spec.cidr) }) {
+            throw ValidationFailure("\(pool.spec.cidr) overlaps pool \(other.name) (\(other.spec.cidr))")
+        }
+        if let block = blocks.keys.first(where: {
+            pool.spec.cidr.contains($0) && $0.prefixLength != pool.spec.blockPrefixLength
+        }) {
+            throw ValidationFailure("block \(block) of a former pool is still there; use --block-size \(block.prefixLength)")
+        }
+        return Transaction(if: [.absent(pool.key)], writes: [.put(pool.key, pool)])
+    }
+
+    /// - Throws: naming who uses the pool.
+    func checkUnused(_ pool: IPPool) throws {
+        let users = networks.values.map(\.value).filter { $0.pools.contains(pool.name) }
+        guard users.isEmpty else {
+            let names = users.map { $0.name ?? String($0.id.prefix(12)) }.sorted().joined(separator: ", ")
+            throw ValidationFailure("pool \(pool.name) is used by network \(names); remove that first (docker network rm)")
+        }
+        let inUse = PoolUsage(pool, in: self).inUse
+        guard inUse == 0 else {
+            throw ValidationFailure(
+                "\(inUse) addresses of pool \(pool.name) are in use; see: calico-libnetwork endpoint list")
+        }
+    }
+
+    func disabling(_ name: String) throws -> Transaction {
+        var pool = try self.pool(named: name)
+        pool.spec.disabled = true
+        return replacing(pool)
+    }
+
+    /// Puts a pool back as it was.
+    func enabling(_ pool: IPPool) throws -> Transaction { replacing(pool) }
+
+    private func replacing(_ pool: IPPool) -> Transaction {
+        guard let seen = pools[pool.name] else { return Transaction() }
+        return Transaction(if: [.unchanged(pool.key, since: seen.revision)], writes: [.put(pool.key, pool)])
+    }
+
+    /// The pool with its blocks and the claims to them.
+    func deleting(_ name: String) throws -> Transaction {
+        let pool = try self.pool(named: name)
+        try checkUnused(pool)
+        var transaction = Transaction()
+        let delete = { (key: Key, revision: Revision) in
+            transaction.merge(Transaction(if: [.unchanged(key, since: revision)], writes: [.delete(key)]))
+        }
+        if let seen = pools[name] { delete(pool.key, seen.revision) }
+        for (cidr, block) in blocks where pool.spec.cidr.contains(cidr) { delete(Key.block(cidr), block.revision) }
+        for (key, affinity) in affinities {
+            if let cidr = key.blockCIDR, pool.spec.cidr.contains(cidr) { delete(key, affinity.revision) }
+        }
+        return transaction
+    }
+}

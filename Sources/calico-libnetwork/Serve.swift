@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import ArgumentParser
+import CalicoModel
+import Dataplane
+import Datastore
+import FoundationEssentials
+import Glibc
+import Hummingbird
+import IPAM
+import LibnetworkPlugin
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the daemon: both plugin sockets, until SIGTERM.",
+        discussion: """
+            Needs root. Serves calico.sock and calico-ipam.sock in CALICO_LIBNETWORK_SOCKET_DIR, where Docker finds
+            them. Start it before Docker: an engine waits 15 s for every network whose plugin is missing.
+            """)
+
+    func run() async throws {
+        let configuration = try Configuration()
+        let logger = Logger(label: "calico-libnetwork") { _ in
+            LogOutput(format: configuration.logFormat, logLevel: configuration.logLevel)
+        }
+        do { try await Daemon(configuration, logger).run() } catch {
+            logger.critical("cannot go on", metadata: ["error": "\(error)"])
+            throw ExitCode.failure
+        }
+    }
+}
+
+/// The composition root: everything the daemon is made of, put together top to bottom.
+private struct Daemon {
+    let configuration: Configuration
+    let logger: Logger
+    let store: SQLiteStore
+    let replica: Replica<ClusterState>
+    let dataplane: LinuxDataplane
+    let network: NetworkDriver
+    let ipam: IPAMDriver
+    let reconciler: Reconciler
+    let gate = Gate()
+
+    init(_ configuration: Configuration, _ logger: Logger) throws {
+        // Sockets and files are for their owner alone, from their first moment.
+        umask(0o177)
+        self.configuration = configuration
+        self.logger = logger
+        try Folder.create(configuration.socketDirectory)
+        try Folder.create(Folder.parent(of: configuration.sqlitePath))
+        store = try SQLiteStore(path: configuration.sqlitePath)
+        replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
+        dataplane = LinuxDataplane(node: configuration.node, logger: logger)
+        let engine = EngineAPI(configuration.engine)
+        let allocator = AddressAllocator(store: store, replica: replica, node: configuration.node, logger: logger)
+        network = NetworkDriver(
+            store: store, replica: replica, dataplane: dataplane, engine: engine, node: configuration.node,
+            settings: configuration.driver, logger: logger)
+        ipam = IPAMDriver(
+            allocator: allocator, replica: replica, dataplane: dataplane, node: configuration.node, logger: logger)
+        reconciler = Reconciler(driver: network, allocator: allocator, engine: engine, logger: logger)
+    }
+
+    func run() async throws {
+        logger.notice(
+            "starting",
+            metadata: [
+                "version": "\(Version.text)", "node": "\(configuration.node)", "store": "\(configuration.sqlitePath)",
+            ])
+        var group = ServiceGroupConfiguration(
+            services: [
+                server("calico", .networkDriver(network)), server("calico-ipam", .ipamDriver(ipam)),
+                Background(name: "state") { try await prepareAndFollow() },
+            ].map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: quietLogger)
+        // A running request has its own, shorter deadline; Docker kills a managed plugin after 10 s.
+        group.maximumGracefulShutdownDuration = .seconds(8)
+        group.maximumCancellationDuration = .seconds(1)
+        try await ServiceGroup(configuration: group).run()
+        await dataplane.stop()
+        logger.notice("stopped")
+    }
+
+    private var quietLogger: Logger {
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .warning)
+        return quiet
+    }
+
+    private func server(_ name: String, _ routes: PluginRoutes) -> any Service {
+        PluginServer.make(
+            socket: "\(configuration.socketDirectory)/\(name).sock",
+            responder: PluginResponder(
+                routes: routes, gate: gate, limit: configuration.requestTimeout, logger: logger), logger: logger)
+    }
+
+    /// Reads the state, puts the host into it, lets requests in, and keeps up with changes until shutdown.
+    private func prepareAndFollow() async throws {
+        let revisions = try await replica.load()
+        try await createWhatIsMissing()
+        let snapshot = try await store.list(under: .allResources)
+        try await dataplane.start(snapshot.entries.compactMap { change(for: Change($0)) })
+        await network.restorePorts()
+        await gate.open()
+        logger.notice("ready")
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await replica.follow(from: revisions) }
+            group.addTask { await feedDataplane(from: snapshot.revision) }
+            group.addTask { await reconciler.run() }
+        }
+    }
+
+    private func createWhatIsMissing() async throws {
+        let host = try HostAddresses()
+        let addresses = configuration.nodeAddresses
+        guard replica.read({ $0.isReady }) else {
+            return logger.warning("the datastore is locked (datastoreReady: false); nothing is written")
+        }
+        try await addresses.ensureClusterInformation(store, replica)
+        try await addresses.ensureNode(configuration.node, store, replica, host)
+        try await DefaultPools(
+            settings: configuration.pools, hostNetworks: host.networks, kernelHasIPv6: HostAddresses.kernelHasIPv6
+        ).create(in: store, replica, logger)
+    }
+
+    private func feedDataplane(from start: Revision) async {
+        var revision = start
+        while !Task.isCancelled {
+            do {
+                for try await changes in store.changes(under: .allResources, after: revision) {
+                    await dataplane.apply(changes.compactMap { change(for: $0) })
+                    revision = changes.last?.revision ?? revision
+                }
+            } catch {
+                logger.warning("the dataplane's watch broke, listing again", metadata: ["error": "\(error)"])
+                try? await Task.sleep(for: .seconds(1))
+                guard let snapshot = try? await store.list(under: .allResources) else { continue }
+                try? await dataplane.start(snapshot.entries.compactMap { change(for: Change($0)) })
+                revision = snapshot.revision
+            }
+        }
+    }
+
+    /// An unreadable value is left out and logged: it must not stop the others.
+    private func change(for change: Change) -> ClusterChange? {
+        // Spares decoding what this process wrote.
+        if let endpoint = change.model as? WorkloadEndpoint { return ClusterChange(endpoint) }
+        do { return try ClusterChange(key: change.key, json: change.value) } catch {
+            logger.error("ignoring an unreadable value", metadata: ["key": "\(change.key)", "error": "\(error)"])
+            return nil
+        }
+    }
+}
+
+/// Work that runs beside the servers and ends with them.
+private struct Background: Service {
+    let name: String
+    let work: @Sendable () async throws -> Void
+
+    func run() async throws {
+        try await cancelWhenGracefulShutdown {
+            try await work()
+        }
+        // Returning early would end the whole group.
+        try? await gracefulShutdown()
+    }
+}
+
+/// Folders of ours: for their owner alone, whatever the umask says.
+enum Folder {
+    static func parent(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return "/" }
+        return String(path[..<slash])
+    }
+
+    /// Creates the folder and its missing parents, mode 0755: others may look for a socket, not use it.
+    static func create(_ path: String) throws {
+        if FileManager.default.fileExists(atPath: path) { return }
+        try create(parent(of: path))
+        guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
+            throw Configuration.Problem(
+                description: "cannot create the folder \(path): \(String(cString: strerror(errno)))")
+        }
+        chmod(path, 0o755)
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Datastore
+import Foundation
+import Logging
+import Testing
+
+/// Just texts under keys.
+private struct Texts: ReplicaState {
+    var values: [Key: String] = [:]
+    mutating func apply(_ change: Change) { values[change.key] = change.value.map { String(decoding: $0, as: UTF8.self) } }
+}
+
+@Suite struct `A replica` {
+    private let store: SQLiteStore
+    private let replica: Replica<Texts>
+    private let a = Key("/t/a")
+
+    init() throws {
+        store = try SQLiteStore(path: ":memory:")
+        replica = Replica(of: store, under: [Key("/t/")], logger: Logger(label: "test"))
+    }
+
+    private func write(_ text: String?) async throws -> (Transaction, Revision) {
+        let transaction = Transaction(writes: [text.map { .put(a, bytes: Data($0.utf8)) } ?? .delete(a)])
+        return (transaction, try #require(try await store.commit(transaction).revision))
+    }
+
+    private var text: String? { replica.read { $0.values[a] } }
+
+    private func wait(for expected: String?) async throws {
+        for _ in 0..<500 where text != expected { try await Task.sleep(for: .milliseconds(10)) }
+        #expect(text == expected)
+    }
+
+    @Test func `starts with what it lists and follows from there`() async throws {
+        _ = try await write("1")
+        let revisions = try await replica.load()
+        #expect(text == "1")
+        let following = Task { await replica.follow(from: revisions) }
+        _ = try await write("2")
+        try await wait(for: "2")
+        _ = try await write(nil)
+        try await wait(for: nil)
+        following.cancel()
+        await following.value
+    }
+
+    @Test func `sees its owner's commits at once`() async throws {
+        _ = try await replica.load()
+        let (transaction, revision) = try await write("mine")
+        replica.observe(transaction.changes(at: revision))
+        #expect(text == "mine")
+    }
+
+    @Test func `is not set back by a change that arrives late`() async throws {
+        _ = try await replica.load()
+        let first = try await write("1"), second = try await write("2"), third = try await write(nil)
+        replica.observe(second.0.changes(at: second.1))
+        replica.observe(first.0.changes(at: first.1))
+        #expect(text == "2")
+        replica.observe(third.0.changes(at: third.1))
+        replica.observe(second.0.changes(at: second.1))
+        #expect(text == nil)
+    }
+
+    @Test func `does not revive a key whose deletion the watch told before its owner told of the write`() async throws {
+        let revisions = try await replica.load()
+        let following = Task { await replica.follow(from: revisions) }
+        let own = try await write("1")
+        _ = try await write(nil)
+        let marker = Key("/t/z")
+        _ = try await store.commit(Transaction(writes: [.put(marker, bytes: Data())]))
+        while replica.read({ $0.values[marker] == nil }) { try await Task.sleep(for: .milliseconds(5)) }
+        replica.observe(own.0.changes(at: own.1))
+        #expect(text == nil)
+        following.cancel()
+        await following.value
+    }
+
+    @Test func `takes in what a conflict reports, presence and absence`() async throws {
+        _ = try await replica.load()
+        _ = try await write("theirs")
+        let lost = try await store.commit(Transaction(if: [.absent(a)], writes: [.put(a, bytes: Data())]))
+        replica.observe(conflict: try #require(lost.failed))
+        #expect(text == "theirs")
+        replica.observe(conflict: [a: nil])
+        #expect(text == nil)
+    }
+}
+
+@Suite struct `The cluster's state` {
+    private let block = IPAMBlock(cidr: CIDR("10.0.0.0/30")!, host: "h", now: .now)
+
+    private func change(_ key: Key, _ text: String?, _ revision: Int64 = 1) -> Change {
+        Change(key: key, value: text.map { Data($0.utf8) }, revision: Revision(revision))
+    }
+
+    @Test func `indexes blocks by affinity, claims by host and endpoints by address`() throws {
+        var state = ClusterState()
+        let key = Key.block(block.cidr), claim = Key.affinity(host: "h", block: block.cidr)
+        let json = String(decoding: StoreJSON.encode(block), as: UTF8.self)
+        state.apply(change(key, json))
+        state.apply(change(claim, ""))
+        #expect(state.blocksByAffinity["host:h"] == [block.cidr])
+        #expect(state.claims["h"] == [block.cidr] && state.affinities[claim]?.value.state == .confirmed)
+        state.apply(change(key, json.replacing("host:h", with: "host:i"), 2))
+        #expect(state.blocksByAffinity["host:h"] == [] && state.blocksByAffinity["host:i"] == [block.cidr])
+        state.apply(change(key, nil, 3))
+        state.apply(change(claim, nil, 3))
+        #expect(state.blocks.isEmpty && state.claims["h"] == [])
+    }
+
+    @Test(arguments: [
+        (Key("/calico/ipam/v2/assignment/ipv4/block/10.0.0.4-30"), "the value of another block"),
+        (Key("/calico/ipam/v2/assignment/ipv4/block/10.0.0.1-30"), "a key with host bits"),
+    ])
+    func `keeps out a block that does not belong to its key`(key: Key, why: String) {
+        var state = ClusterState()
+        state.apply(change(key, String(decoding: StoreJSON.encode(block), as: UTF8.self)))
+        #expect(state.blocks.isEmpty && state.unreadable[key] != nil)
+        state.apply(change(key, nil, 2))
+        #expect(state.unreadable.isEmpty)
+    }
+
+    @Test func `forgets a value that has become unreadable`() {
+        var state = ClusterState()
+        let keys = [Key.ipamConfiguration, Key.handle("a"), Key.affinity(host: "h", block: block.cidr)]
+        for key in keys {
+            state.apply(change(key, key == keys[2] ? #"{"state":"confirmed"}"# : "{}"))
+            state.apply(change(key, "broken", 2))
+            #expect(state.unreadable[key] != nil)
+        }
+        #expect(state.ipamConfiguration == nil && state.handles.isEmpty && state.affinities.isEmpty)
+    }
+
+    @Test func `is locked only by an explicit false`() {
+        var state = ClusterState()
+        let key = Key.resource(ClusterInformationSpec.self, name: "default")
+        #expect(state.isReady)
+        for (spec, isReady) in [("{}", true), (#"{"datastoreReady":false}"#, false), (#"{"datastoreReady":true}"#, true)] {
+            state.apply(change(key, #"{"metadata":{"name":"default"},"spec":\#(spec)}"#))
+            #expect(state.isReady == isReady)
+        }
+    }
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Foundation
+import Testing
+
+/// A host of `scripts/lab.sh` with a real Docker engine and the built daemon, and a neighbour on its LAN.
+struct Lab: Sendable {
+    /// What the host is like.
+    struct Options: Sendable {
+        var defaultRoute = true
+        /// Which iptables the engine uses: `nft` or `legacy`.
+        var iptables = "nft"
+    }
+
+    /// The neighbour on the LAN, which has no route to any pool.
+    static let outside = "172.30.0.1"
+    /// The host's own address on the LAN.
+    static let hostAddress = "172.30.0.11"
+    static let hostAddress6 = "fd00:30::11"
+
+    /// The lab of the running suite.
+    @TaskLocal static var current: Lab?
+
+    let directory: String
+    let options: Options
+
+    // MARK: Commands
+
+    /// Runs a shell command as the host and returns what it printed.
+    @discardableResult
+    func run(_ command: String, timeout: Int = 60) async throws -> String {
+        let result = await attempt(command, timeout: timeout)
+        guard result.succeeded else { throw CommandFailure(command: command, result: result) }
+        return result.output.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    /// Runs a shell command as the host, whatever comes of it.
+    func attempt(_ command: String, timeout: Int = 60) async -> CommandOutput {
+        await toolbox(["in", "host", "bash", "-c", command], timeout: timeout)
+    }
+
+    /// Runs a shell command in the network of the neighbour.
+    @discardableResult
+    func runOutside(_ command: String) async throws -> String {
+        let result = await toolbox(["net", "outside", "bash", "-c", command])
+        guard result.succeeded else { throw CommandFailure(command: command, result: result) }
+        return result.output.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    /// Decodes what `calico-libnetwork … -o json` prints.
+    func calico<Value: Decodable>(_ command: String, as type: Value.Type) async throws -> Value {
+        let text = try await run("calico-libnetwork \(command) -o json")
+        return try JSONDecoder().decode(type, from: Data(text.utf8))
+    }
+
+    func hostReaches(_ address: String) async -> Bool {
+        await attempt("ping -n -c 1 -W 2 \(address)").succeeded
+    }
+
+    // MARK: Daemons
+
+    func startPlugin(_ variables: String...) async throws { try await perform(["plugin_start", "host"] + variables) }
+    func stopPlugin() async throws { try await perform(["plugin_stop", "host"]) }
+    func killPlugin() async throws { try await perform(["plugin_kill", "host"]) }
+    func startEngine() async throws { try await perform(["engine_start", "host"]) }
+    func stopEngine() async throws { try await perform(["engine_stop", "host"]) }
+    func killEngine() async throws { try await perform(["engine_kill", "host"]) }
+
+    /// The exit status of the plugin that was stopped last.
+    func pluginStatus() throws -> String {
+        try String(contentsOfFile: "\(directory)/host/plugin.status", encoding: .utf8)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    // MARK: Beginning and end
+
+    static func up(_ options: Options) async throws -> Lab {
+        try requirePrerequisites()
+        let lab = Lab(directory: "/tmp/calico-lab.\(getpid()).\(UInt32.random(in: 0...UInt32.max))", options: options)
+        do {
+            try await lab.perform(["up"])
+            try await lab.startPlugin()
+            try await lab.startEngine()
+            try await lab.perform(["image", "host"])
+        } catch {
+            try? await lab.down(logsNamed: "failed-start")
+            throw error
+        }
+        return lab
+    }
+
+    /// Removes everything, and keeps the daemons' logs beside the test products.
+    func down(logsNamed name: String) async throws {
+        let logs = URL(filePath: productDirectory).appending(path: "system-tests")
+        try FileManager.default.createDirectory(at: logs, withIntermediateDirectories: true)
+        for daemon in ["plugin", "engine"] {
+            let copy = logs.appending(path: "\(name).\(daemon).log")
+            try? FileManager.default.removeItem(at: copy)
+            try? FileManager.default.copyItem(at: URL(filePath: "\(directory)/host/\(daemon).log"), to: copy)
+        }
+        try await perform(["down"])
+    }
+
+    /// Puts a line into the plugin's log, so that a reader finds the test that failed.
+    func mark(_ text: String) {
+        guard let log = FileHandle(forWritingAtPath: "\(directory)/host/plugin.log") else { return }
+        log.seekToEndOfFile()
+        log.write(Data("=== \(text)\n".utf8))
+    }
+
+    private func perform(_ command: [String]) async throws {
+        let result = await toolbox(command, timeout: 120)
+        guard result.succeeded else {
+            throw CommandFailure(command: "scripts/lab.sh " + command.joined(separator: " "), result: result)
+        }
+    }
+
+    private func toolbox(_ command: [String], timeout: Int = 60) async -> CommandOutput {
+        let environment = [
+            "LAB_DIR": directory, "LAB_OWNER": "\(getpid())", "LAB_IPTABLES": options.iptables,
+            "LAB_DEFAULT_ROUTE": options.defaultRoute ? "yes" : "no", "CALICO_LIBNETWORK_BINARY": daemonPath,
+        ]
+        return await execute(
+            ["/bin/bash", repositoryPath + "scripts/lab.sh"] + command, environment: environment, timeout: timeout)
+    }
+}
+
+/// Says what is missing. System tests fail without it; none of them is skipped.
+struct MissingPrerequisite: Error, CustomStringConvertible {
+    let description: String
+}
+
+private func requirePrerequisites() throws {
+    guard getuid() == 0 else {
+        throw MissingPrerequisite(description: "system tests need root, because they make network namespaces")
+    }
+    let programs = ["dockerd", "docker", "ip", "nft", "iptables", "busybox", "ping", "arping", "nsenter"]
+    let missing = programs.filter { name in
+        !["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin", "/usr/local/sbin"]
+            .contains { access("\($0)/\(name)", X_OK) == 0 }
+    }
+    guard missing.isEmpty else {
+        throw MissingPrerequisite(
+            description:
+                "system tests need \(missing.joined(separator: ", ")); scripts/prerequisites test installs them")
+    }
+    guard access(daemonPath, X_OK) == 0 else {
+        throw MissingPrerequisite(
+            description: "system tests drive the built daemon, and there is none at \(daemonPath); "
+                + "`swift build` makes it, CALICO_LIBNETWORK_BINARY names another one")
+    }
+}
+
+private let repositoryPath = URL(filePath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path(percentEncoded: false)
+
+/// The folder of the test products, where SwiftPM also puts the daemon.
+private let productDirectory = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+    .deletingLastPathComponent().path(percentEncoded: false)
+
+private let daemonPath =
+    ProcessInfo.processInfo.environment["CALICO_LIBNETWORK_BINARY"] ?? productDirectory + "calico-libnetwork"

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Testing
+
+extension SystemTests {
+    @Suite(.lab(), .cleanAfterwards)
+    struct PluginProcess {
+        let lab: Lab
+        init() throws { lab = try SystemTests.lab }
+
+        @Test func `only root may speak to the sockets`() async throws {
+            let modes = try await lab.run("stat -c %a /run/docker/plugins/calico{,-ipam}.sock")
+            #expect(modes == "600\n600")
+        }
+
+        @Test func `SIGTERM ends it with status 0 and takes the sockets along`() async throws {
+            try await lab.stopPlugin()
+            #expect(try lab.pluginStatus() == "0")
+            #expect(await !lab.attempt("ls /run/docker/plugins/*.sock").succeeded)
+            try await lab.startPlugin()
+        }
+
+        @Test func `a restart loses no packet of running containers`() async throws {
+            try await lab.createNetwork("blue")
+            let (first, second) = try await pair()
+            let report = try await duringPings(from: first, to: second) {
+                try await lab.stopPlugin()
+                try await lab.startPlugin()
+            }
+            #expect(report.contains("200 packets transmitted, 200 received"))
+            try await expectStillWorking(first, second)
+        }
+
+        @Test func `a kill loses no packet of running containers, and a new process takes over`() async throws {
+            try await lab.createNetwork("blue")
+            let (first, second) = try await pair()
+            let report = try await duringPings(from: first, to: second) {
+                try await lab.killPlugin()
+                try await lab.startPlugin()
+            }
+            #expect(report.contains("200 packets transmitted, 200 received"))
+            try await expectStillWorking(first, second)
+        }
+
+        @Test func `containers that stop while it is down are forgotten after it is back`() async throws {
+            try await lab.createNetwork("blue")
+            try await lab.start("b1", on: "blue")
+            try await lab.killPlugin()
+            async let removal = lab.attempt("docker rm -f b1", timeout: 60)
+            try await Task.sleep(for: .milliseconds(500))
+            try await lab.startPlugin()
+            #expect(await removal.succeeded)
+        }
+
+        @Test func `the rules of running containers are there again if they were lost with the process`() async throws {
+            for network in ["blue", "red"] { try await lab.createNetwork(network) }
+            let (first, second) = try await pair()
+            let red = try await lab.start("r1", on: "red")
+            try await lab.killPlugin()
+            _ = await lab.attempt("nft delete table inet calico-libnetwork")
+            try await lab.run("ip route del \(second.address)")
+            try await lab.startPlugin()
+            #expect(try await lab.eventually(within: 5) { await first.reaches(second.address) })
+            #expect(await first.isCutOff(from: red.address))
+        }
+
+        @Test func `a second process leaves a working plugin behind`() async throws {
+            try await lab.createNetwork("blue")
+            let second = await lab.attempt("timeout 3 calico-libnetwork serve", timeout: 20)
+            if second.status != 124 {
+                #expect(second.status != 0, "refused to start")
+                #expect(!second.errors.isEmpty || !second.output.isEmpty, "and said why")
+            } else {
+                try await lab.stopPlugin()
+                try await lab.startPlugin()
+            }
+            try await lab.run("docker run --rm --network blue bb true")
+        }
+
+        private func pair() async throws -> (Container, Container) {
+            (try await lab.start("b1", on: "blue"), try await lab.start("b2", on: "blue"))
+        }
+
+        /// 200 pings in four seconds, and `action` in the midst of them. Returns the summary of ping.
+        private func duringPings(
+            from source: Container, to target: Container, _ action: () async throws -> Void
+        ) async throws -> String {
+            async let report = source.runInNetwork("ping -n -q -i 0.02 -c 200 \(target.address)")
+            try await Task.sleep(for: .milliseconds(500))
+            try await action()
+            return try await report
+        }
+
+        private func expectStillWorking(_ first: Container, _ second: Container) async throws {
+            let third = try await lab.start("b3", on: "blue")
+            #expect(await third.reaches(first.address))
+            #expect(await second.reaches(third.address))
+        }
+    }
+}

@@ -1,0 +1,349 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Copyright the calico-libnetwork authors
+#
+# A laboratory: hosts with real Docker engines in namespaces of this machine, on a LAN without uplink.
+#
+#      ┌──────────── outside ────────────┐     A host has its own network, mounts, processes and host name.
+#      │ br0  172.30.0.1/24  fd00:30::1  │     /run, /etc, /var/lib and /sys are private to it, so an engine
+#      └──┬───────────────────────────┬──┘     and the plugin run in there with their ordinary paths.
+#     eth0│.11                    eth0│.12     `outside` is a neighbour on the LAN. It answers pings, tells who
+#      ┌──┴───┐                    ┌──┴───┐    asks (http://172.30.0.1/cgi-bin/whoami), routes nothing, and has
+#      │ host │                    │ host2│    no route to any pool: only a masqueraded packet gets an answer.
+#      └──────┘                    └──────┘
+#
+# Each host is a PID namespace; killing its first process ends everything that was ever started in it.
+# Source this file, or run it:  LAB_DIR=DIR lab.sh COMMAND …  (state is in LAB_DIR, so both can be mixed)
+#
+#   up [HOST…]                      make the LAN and the hosts (default: one, "host")
+#   engine_start HOST [ARG…]        start dockerd (its arguments are remembered), wait until it answers
+#   engine_stop HOST | engine_kill HOST        SIGTERM and wait | SIGKILL
+#   plugin_start HOST [VAR=VALUE…]  start $CALICO_LIBNETWORK_BINARY serve, wait for both sockets
+#   plugin_stop HOST | plugin_kill HOST        SIGTERM and wait | SIGKILL
+#   image HOST                      import the image "bb": a static busybox (sh ip ping nc wget …)
+#   in HOST COMMAND…                run a command as that host (docker, iptables, calico-libnetwork …)
+#   net HOST COMMAND…               run a command of this machine in the host's network only
+#   down                            end and remove all of it; fails if anything stays behind
+#
+# Options of `up`, from the environment:
+#   LAB_DEFAULT_ROUTE=yes|no  LAB_IPV6=yes|no  LAB_IPTABLES=nft|legacy
+#   LAB_OWNER=PID             take the lab down when that process is gone, however it ended
+# The name `outside` may stand wherever `in` and `net` take a host.
+
+LAB_SELF=$(readlink -f "${BASH_SOURCE[0]}")
+LAB_SOCKETS=/run/docker/plugins
+export PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
+
+lab_fail() {
+    echo "lab: $*" >&2
+    return 1
+}
+
+# --- namespaces -----------------------------------------------------------------------------------------------------
+
+# The first process of a host, as this machine numbers it. Refuses a process that is not confined: acting on a
+# stale or wrong pid would mean acting on the machine itself.
+lab_pid() {
+    local pid space
+    pid=$(cat "$LAB_DIR/$1/pid" 2>/dev/null) || lab_fail "there is no host '$1' in $LAB_DIR" || return 1
+    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$LAB_DIR" ||
+        lab_fail "host '$1' of $LAB_DIR is not running" || return 1
+    for space in net mnt pid; do
+        [ "$(readlink "/proc/$pid/ns/$space")" != "$(readlink "/proc/$$/ns/$space")" ] ||
+            lab_fail "refused: host '$1' (process $pid) shares the $space namespace of this machine" || return 1
+    done
+    echo "$pid"
+}
+
+lab_in() {
+    local home=$LAB_DIR/$1 pid
+    pid=$(lab_pid "$1") || return 1
+    [ ! -s "$home/docker-api" ] || local -x DOCKER_API_VERSION=$(cat "$home/docker-api")
+    PATH="$home/bin:$PATH" HOME=/root DOCKER_CONFIG="$home/docker-cli" \
+        nsenter --target "$pid" --mount --net --pid --uts -- "${@:2}"
+}
+
+lab_net() {
+    local pid
+    pid=$(lab_pid "$1") || return 1
+    nsenter --target "$pid" --net -- "${@:2}"
+}
+
+# Runs as the first process of a new host: lab_holder NAME. Nothing in here reaches the machine's own mounts.
+lab_holder() {
+    local home=$LAB_DIR/$1 cgroups
+    set -eu
+    read -r LAB_HOLDER_PID _ </proc/self/stat # /proc is still the machine's, and so is the number
+    echo "$1" >/proc/sys/kernel/hostname
+    ip link set lo up
+    mount -t proc proc /proc
+
+    cgroups=$(mktemp -d)
+    mount --rbind /sys/fs/cgroup "$cgroups"
+    mount -t sysfs sysfs /sys # this network's devices instead of the machine's
+    mount --move "$cgroups" /sys/fs/cgroup
+    rmdir "$cgroups"
+    grep -q ' /sys/fs/cgroup' /proc/mounts || mount -t cgroup2 cgroup2 /sys/fs/cgroup
+
+    mount --bind "$home/var-lib" /var/lib # on disk: a store that syncs pays for it here as anywhere
+    mkdir -p /var/lib/docker
+    mount -t tmpfs -o mode=0710 tmpfs /var/lib/docker
+    mount -t tmpfs -o mode=0700 tmpfs "$home/etc"
+    cp -a /etc/. "$home/etc"
+    rm -rf "$home/etc/docker" "$home/etc/calico"
+    mount --bind "$home/etc" /etc
+    mkdir /etc/docker
+    mount -t tmpfs -o mode=0755 tmpfs /run # also hides systemd, containerd and the iptables lock of the machine
+    mkdir -p "$LAB_SOCKETS"
+    lab_choose_iptables
+
+    set +eu
+    trap : TERM INT HUP
+    echo "$LAB_HOLDER_PID" >"$home/pid.new"
+    mv "$home/pid.new" "$home/pid"
+    while :; do # a shell as process 1 reaps orphans while it waits
+        sleep infinity &
+        wait $!
+    done
+}
+
+lab_choose_iptables() {
+    local name
+    for name in iptables ip6tables iptables-save ip6tables-save iptables-restore ip6tables-restore; do
+        ln -sf "$(command -v "xtables-$LAB_IPTABLES-multi")" "$home/bin/$name"
+        ln -sf "$(command -v "xtables-$LAB_IPTABLES-multi")" "/etc/alternatives/$name"
+    done
+}
+
+# The docker client that came with the engine: a newer one found first on PATH refuses options that the engine knows.
+lab_choose_client() {
+    local client
+    client=$(dirname "$(command -v dockerd)" | sed 's,sbin$,bin,')/docker
+    [ ! -x "$client" ] || ln -sf "$client" "$1/docker"
+}
+
+# lab_spawn NAME: a new set of namespaces with its holder.
+lab_spawn() {
+    local home=$LAB_DIR/$1 attempt
+    mkdir -p "$home"/{bin,etc,var-lib,docker-cli}
+    lab_choose_client "$home/bin"
+    [ -z "${CALICO_LIBNETWORK_BINARY:-}" ] || ln -sf "$CALICO_LIBNETWORK_BINARY" "$home/bin/calico-libnetwork"
+    setsid unshare --net --mount --pid --uts --fork --propagation private \
+        bash "$LAB_SELF" holder "$1" "$LAB_DIR" </dev/null >"$home/holder.log" 2>&1 &
+    for attempt in $(seq 200); do
+        [ ! -s "$home/pid" ] || break
+        sleep 0.02
+    done
+    lab_pid "$1" >/dev/null || { cat "$home/holder.log" >&2; return 1; }
+}
+
+# --- the LAN --------------------------------------------------------------------------------------------------------
+
+lab_lan() {
+    lab_net outside bash -ec '
+        ip link add br0 type bridge
+        ip link set br0 up
+        ip addr add 172.30.0.1/24 dev br0
+        echo 0 >/proc/sys/net/ipv4/ip_forward
+        [ ! -e /proc/sys/net/ipv6 ] || ip addr add fd00:30::1/64 dev br0 nodad'
+    mkdir -p "$LAB_DIR/outside/www/cgi-bin"
+    printf '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n%%s\\n" "$REMOTE_ADDR" | tr -d "[]" | sed s/::ffff://\n' \
+        >"$LAB_DIR/outside/www/cgi-bin/whoami"
+    chmod +x "$LAB_DIR/outside/www/cgi-bin/whoami"
+    lab_in outside busybox httpd -p 80 -h "$LAB_DIR/outside/www"
+}
+
+# lab_uplink HOST NUMBER: its cable to the LAN, 172.30.0.NUMBER.
+lab_uplink() {
+    local pid
+    pid=$(lab_pid "$1") || return 1
+    lab_net outside ip link add "to-$1" up type veth peer name eth0 netns "$pid"
+    lab_net outside ip link set "to-$1" master br0
+    lab_net "$1" env NUMBER="$2" LAB_IPV6="$LAB_IPV6" LAB_DEFAULT_ROUTE="$LAB_DEFAULT_ROUTE" bash -ec '
+        echo 0 >/proc/sys/net/ipv4/ip_forward # Docker sets the FORWARD policy to DROP only if it turns this on
+        [ "$LAB_IPV6" = yes ] || echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+        ip link set eth0 up
+        ip addr add "172.30.0.$NUMBER/24" dev eth0
+        [ "$LAB_IPV6" = no ] || ip addr add "fd00:30::$NUMBER/64" dev eth0 nodad
+        [ "$LAB_DEFAULT_ROUTE" = yes ] || exit 0
+        ip route add default via 172.30.0.1
+        [ "$LAB_IPV6" = no ] || ip -6 route add default via fd00:30::1'
+}
+
+lab_up() {
+    local host number=11
+    [ "$(id -u)" = 0 ] || lab_fail "needs root, because it makes namespaces" || return 1
+    : "${LAB_DEFAULT_ROUTE:=yes}" "${LAB_IPV6:=yes}" "${LAB_IPTABLES:=nft}"
+    [ -n "${LAB_DIR:-}" ] || LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/calico-lab.XXXXXX")
+    mkdir -p "$LAB_DIR"
+    [ -z "$(ls -A "$LAB_DIR")" ] || lab_fail "$LAB_DIR is not empty" || return 1
+    touch "$LAB_DIR/is-a-lab"
+    export LAB_DIR LAB_DEFAULT_ROUTE LAB_IPV6 LAB_IPTABLES
+    [ -z "${LAB_OWNER:-}" ] || lab_follow "$LAB_OWNER"
+    [ $# -gt 0 ] || set -- host
+    lab_spawn outside && lab_lan || return 1
+    for host; do
+        lab_spawn "$host" && lab_uplink "$host" $((number++)) || return 1
+    done
+}
+
+# Takes the lab down once the process PID is gone; the last resort when that process had no time to do so.
+lab_follow() {
+    setsid bash -c '
+        echo $$ >"$LAB_DIR/keeper"
+        tail --pid="$1" -f /dev/null
+        exec bash "$2" down' keeper "$1" "$LAB_SELF" </dev/null >/dev/null 2>&1 &
+}
+
+# --- daemons --------------------------------------------------------------------------------------------------------
+
+# lab_background HOST NAME COMMAND…: HOST/NAME.log gets the output, NAME.pid the pid inside the host, NAME.status the
+# exit status once it has ended.
+lab_background() {
+    local host=$1 name=$2
+    shift 2
+    rm -f "$LAB_DIR/$host/$name".{pid,status}
+    lab_in "$host" setsid bash -c '
+        file=$1; shift
+        "$@" & echo $! >"$file.pid"
+        wait $!; echo $? >"$file.status"' background "$LAB_DIR/$host/$name" "$@" \
+        </dev/null >>"$LAB_DIR/$host/$name.log" 2>&1 &
+    lab_wait 2 test -s "$LAB_DIR/$host/$name.pid"
+}
+
+# lab_wait SECONDS COMMAND…: until it succeeds.
+lab_wait() {
+    local attempt
+    for attempt in $(seq $(($1 * 20))); do
+        ! "${@:2}" || return 0
+        sleep 0.05
+    done
+    return 1
+}
+
+# lab_signal HOST NAME SIGNAL SECONDS: send it, then wait for the end of that process.
+lab_signal() {
+    local base=$LAB_DIR/$1/$2
+    [ -s "$base.pid" ] || lab_fail "$2 of $1 was not started" || return 1
+    lab_in "$1" kill "-$3" "$(cat "$base.pid")" || return 1
+    lab_wait "$4" test -s "$base.status" || lab_fail "$2 of $1 still runs $4 s after SIG$3"
+}
+
+lab_engine_start() {
+    local host=$1
+    shift
+    [ $# = 0 ] || printf '%s\n' "$@" >"$LAB_DIR/$host/engine-arguments"
+    touch "$LAB_DIR/$host/engine-arguments"
+    mapfile -t arguments <"$LAB_DIR/$host/engine-arguments"
+    lab_background "$host" engine dockerd --exec-opt native.cgroupdriver=cgroupfs \
+        --cgroup-parent "/$(basename "$LAB_DIR")" "${arguments[@]}"
+    lab_wait 60 lab_engine_answers "$host" && return
+    tail -n 20 "$LAB_DIR/$host/engine.log" >&2
+    lab_fail "the engine of $host does not answer; its log is above"
+}
+
+# Also notes the engine's API version: a newer client has to be told to keep to it.
+lab_engine_answers() {
+    local version
+    lab_in "$1" test -S /run/docker.sock || return 1
+    version=$(lab_in "$1" docker version --format '{{.Server.APIVersion}}' 2>/dev/null) || return 1
+    echo "$version" >"$LAB_DIR/$1/docker-api"
+}
+
+lab_engine_stop() { lab_signal "$1" engine TERM 30; }
+lab_engine_kill() { lab_signal "$1" engine KILL 5; }
+
+lab_plugin_start() {
+    local host=$1 name
+    shift
+    lab_in "$host" test -x "$LAB_DIR/$host/bin/calico-libnetwork" ||
+        lab_fail "there is no program to start: CALICO_LIBNETWORK_BINARY='${CALICO_LIBNETWORK_BINARY:-}'" || return 1
+    lab_background "$host" plugin env "$@" calico-libnetwork serve
+    lab_wait 10 lab_plugin_listens "$host" && return
+    tail -n 20 "$LAB_DIR/$host/plugin.log" >&2
+    lab_fail "the plugin of $host does not listen on both sockets; its log is above"
+}
+
+# Looks for listening sockets (flag 00010000), because the file of a killed process stays.
+lab_plugin_listens() {
+    local name
+    for name in calico calico-ipam; do
+        lab_net "$1" grep -q " 00010000 .* $LAB_SOCKETS/$name.sock\$" /proc/net/unix || return 1
+    done
+}
+
+lab_plugin_stop() { lab_signal "$1" plugin TERM 10; }
+lab_plugin_kill() { lab_signal "$1" plugin KILL 5; }
+
+lab_image() {
+    local root=$LAB_DIR/bb
+    if [ ! -d "$root" ]; then
+        mkdir -p "$root"/{usr/bin,etc,tmp,proc,sys,dev,root}
+        cp "$(command -v busybox)" "$root/usr/bin/busybox"
+        ln -s usr/bin "$root/bin"
+        busybox --install -s "$root/usr/bin" 2>/dev/null # complains about its own name, which is there already
+        echo 'root:x:0:0::/root:/bin/sh' >"$root/etc/passwd"
+    fi
+    tar -C "$root" -c . | lab_in "$1" docker import --change 'CMD ["sh"]' - bb >/dev/null
+}
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+lab_down() {
+    local file host pid keeper
+    [ -n "${LAB_DIR:-}" ] && [ -e "$LAB_DIR/is-a-lab" ] || return 0
+    keeper=$(cat "$LAB_DIR/keeper" 2>/dev/null)
+    [ -z "$keeper" ] || [ "$keeper" = $$ ] || kill -- "-$keeper" 2>/dev/null
+    for file in "$LAB_DIR"/*/pid; do
+        host=$(basename "$(dirname "$file")")
+        pid=$(lab_pid "$host" 2>/dev/null) || continue
+        kill -KILL "$pid"
+        lab_wait 10 test ! -e "/proc/$pid" || lab_fail "host $host (process $pid) does not end"
+    done
+    lab_wait 10 lab_remove_cgroups
+    lab_wait 2 lab_remove_directory
+    lab_leftovers
+}
+
+lab_remove_directory() {
+    rm -rf "$LAB_DIR" 2>/dev/null # fails for a moment while the kernel dissolves the mounts in it
+}
+
+lab_cgroups() {
+    find /sys/fs/cgroup -mindepth 1 -maxdepth 5 -depth -type d -path "*/$(basename "$LAB_DIR")*" 2>/dev/null
+}
+
+lab_remove_cgroups() {
+    lab_cgroups | xargs -r rmdir 2>/dev/null
+    [ -z "$(lab_cgroups)" ]
+}
+
+# Says what of this lab is still on the machine, and fails if there is anything.
+lab_leftovers() {
+    local found
+    found=$(
+        lab_cgroups
+        grep -F "$LAB_DIR" /proc/mounts
+        [ ! -e "$LAB_DIR" ] || echo "$LAB_DIR"
+    )
+    [ -z "$found" ] || lab_fail "left on this machine: $found"
+}
+
+# Daemons started from here must not hold what the caller happened to have open.
+lab_close_inherited() {
+    local descriptor
+    for descriptor in /proc/$$/fd/*; do
+        descriptor=${descriptor##*/}
+        [ "$descriptor" -le 2 ] || [ "$descriptor" = 255 ] || eval "exec $descriptor>&-" # 255 is bash's own script
+    done
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    lab_close_inherited
+    case ${1:-} in
+        holder) LAB_DIR=$3 && lab_holder "$2" ;;
+        up | down | in | net | image | engine_start | engine_stop | engine_kill | plugin_start | plugin_stop | plugin_kill)
+            "lab_$1" "${@:2}" ;;
+        *) sed -n '5,/^LAB_SELF/{/^#/s/^# \{0,1\}//p}' "$LAB_SELF" && exit 64 ;;
+    esac
+fi
