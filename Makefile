@@ -32,9 +32,11 @@ build: ## build the stripped release program, .build/calico-libnetwork
 	printf '%s: %d.%d MB\n' $(BINARY) $$((size / 1000000)) $$((size / 100000 % 10)); \
 	[ $$size -lt $(SIZE_LIMIT) ] || { echo "the program is larger than $(SIZE_LIMIT) bytes" >&2; exit 1; }
 
-bench: ## measure: each request, throughput, docker run, memory
+bench: build ## measure in a lab: each request, throughput, docker run, memory, start (BENCH=--quick for a smoke test)
 	@scripts/prerequisites test
-	swift run $(RELEASE) calico-libnetwork-bench
+	swift build $(RELEASE) --product calico-libnetwork-bench
+	@CALICO_LIBNETWORK_BINARY=$(BINARY) scripts/bench "$$(swift build $(RELEASE) --show-bin-path)/calico-libnetwork-bench" \
+		$(BENCH)
 
 format: ## format the Swift sources in place
 	swift format format --in-place --recursive --parallel $(FORMATTED)

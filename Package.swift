@@ -77,14 +77,24 @@ let package = Package(
         .testTarget(name: "AddressingTests", dependencies: ["Addressing"], swiftSettings: settings),
         .testTarget(name: "CalicoModelTests", dependencies: ["CalicoModel", "Addressing"], swiftSettings: settings),
         .testTarget(
-            name: "DatastoreTests", dependencies: ["Datastore", "CalicoModel"], swiftSettings: settings),
+            name: "DatastoreTests",
+            dependencies: [
+                "Datastore", "CalicoModel", "Addressing", .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
         .testTarget(
-            name: "IPAMTests", dependencies: ["IPAM", "Datastore", "CalicoModel", "Addressing"],
+            name: "IPAMTests",
+            dependencies: [
+                "IPAM", "Datastore", "CalicoModel", "Addressing", .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "LinuxNetworkTests", dependencies: ["LinuxNetwork", "Addressing"], swiftSettings: settings),
         .testTarget(
-            name: "DataplaneTests", dependencies: ["Dataplane", "CalicoModel", "LinuxNetwork", "Addressing"],
+            name: "DataplaneTests",
+            dependencies: [
+                "Dataplane", "CalicoModel", "LinuxNetwork", "Addressing", .product(name: "Logging", package: "swift-log"),
+            ],
             exclude: ["Golden"], swiftSettings: settings),
         .testTarget(
             name: "LibnetworkPluginTests",

@@ -4,7 +4,7 @@
 import Addressing
 
 /// Writes compact JSON. For values on the path of a container start: a full block takes `JSONEncoder` 580 µs, more
-/// than the disk commit it is for, and this a tenth of it.
+/// than the disk commit it is for, and this about a fifth of that.
 public struct JSONWriter {
     public private(set) var bytes: [UInt8] = []
     private var needsComma = false

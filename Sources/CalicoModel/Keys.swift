@@ -15,7 +15,9 @@ public struct Key: Hashable, Sendable, Comparable, CustomStringConvertible {
     /// True where this key, taken as a folder with a closing `/`, holds `other`.
     public func isPrefix(of other: Key) -> Bool { other.path.utf8.starts(with: path.utf8) }
     /// The last segment.
-    public var lastSegment: String { String(path[(path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex)...]) }
+    public var lastSegment: String {
+        String(path[(path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex)...])
+    }
 }
 
 // MARK: - Resources

@@ -10,7 +10,8 @@ import CalicoModel
 /// ``disconnect(interfaceName:)`` as containers come and go. Each of them may be repeated.
 public protocol Dataplane: Sendable {
     /// Prepares the host, puts the rules for `state` in force in place of what was there, restores what the kernel has
-    /// lost of the endpoints on this host, and removes links that no endpoint claims. Containers that run lose no packet.
+    /// lost of the endpoints on this host, and removes links that no endpoint claims. Containers that run lose no
+    /// packet.
     func start(_ state: [ClusterChange]) async throws
     /// Brings the rules in line; returns once they are in force. Changes that come together share a transaction.
     func apply(_ changes: [ClusterChange]) async
@@ -34,11 +35,14 @@ public struct EndpointLink: Sendable {
     /// The link-local address that the container's IPv6 packets go to first. (The IPv4 one needs none: a proxy answers
     /// for all of 169.254.1.0/24.)
     public let nextHop6: IPAddress?
+    /// Equal for the links of one container; letters and digits.
+    public let sandbox: String?
 
-    public init(endpoint: WorkloadEndpoint, mtu: Int? = nil, nextHop6: IPAddress? = nil) {
+    public init(endpoint: WorkloadEndpoint, mtu: Int? = nil, nextHop6: IPAddress? = nil, sandbox: String? = nil) {
         self.endpoint = endpoint
         self.mtu = mtu
         self.nextHop6 = nextHop6
+        self.sandbox = sandbox
     }
 
     /// The end that goes to the container, as it is called on the host.

@@ -56,13 +56,15 @@ public actor LinuxDataplane: Dataplane {
     public func start(_ state: [ClusterChange]) async throws {
         try watchKernel()
         dockerInterfaces = try await interfaces.prepareHost()
-        try await rules.load(state, dockerInterfaces: dockerInterfaces)
-        await forwardRule.ensure()
         let local = state.compactMap { change -> WorkloadEndpoint? in
             guard case .endpoint(let endpoint)? = change.value, endpoint.spec.node == node else { return nil }
             return endpoint
         }
-        if try await interfaces.restore(local) { removeLinksSoon(of: []) }
+        // Links first: they know which of them belong to one container, and the rules need that.
+        let hasOrphans = try await interfaces.restore(local)
+        try await rules.load(state, dockerInterfaces: dockerInterfaces, siblings: interfaces.siblings())
+        await forwardRule.ensure()
+        if hasOrphans { removeLinksSoon(of: []) }
         isStarted = true
     }
 
@@ -80,6 +82,7 @@ public actor LinuxDataplane: Dataplane {
         try await interfaces.connect(link)
         do {
             try await inForce
+            try await settleSiblings(in: link.sandbox)
         } catch {
             try? await disconnect(interfaceName: link.endpoint.spec.interfaceName)
             throw error
@@ -88,14 +91,16 @@ public actor LinuxDataplane: Dataplane {
 
     public func disconnect(interfaceName: String) async throws {
         guard let name = InterfaceName(interfaceName) else { return }
+        let sandbox = await interfaces.sandbox(of: name)
         guard let addresses = try await interfaces.disconnect(name) else { return }
         removeLinksSoon(of: addresses)
+        try await settleSiblings(in: sandbox)
     }
 
-    /// Gives an endpoint's interface the right to send from the addresses its container has on other networks.
-    public func setSiblings(_ addresses: Set<IPAddress>, ofInterface interfaceName: String) async throws {
-        guard let name = InterfaceName(interfaceName) else { return }
-        try await rules.setSiblings(addresses, of: name)
+    /// A container on several networks may use each of its addresses on each of its interfaces.
+    private func settleSiblings(in sandbox: String?) async throws {
+        guard let sandbox else { return }
+        try await rules.setSiblings(interfaces.siblings(in: sandbox))
     }
 
     public func isIdle(interfaceName: String) async -> Bool {

@@ -106,6 +106,7 @@ public struct ClusterState: ReplicaState {
 
     private mutating func takeBlock(_ cidr: CIDR, _ change: Change) throws(StoreError) {
         guard change.key == Key.block(cidr) else {
+            if change.value == nil { return }
             throw .corrupt("\(change.key): the key's network has host bits set or is not written as Go writes it")
         }
         if let affinity = blocks[cidr]?.value.affinity { blocksByAffinity[affinity]?.remove(cidr) }
@@ -119,7 +120,8 @@ public struct ClusterState: ReplicaState {
     }
 
     private mutating func takeEndpoint(_ change: Change) throws(StoreError) {
-        for address in endpoints[change.key]?.value.spec.addresses ?? [] where endpointsByAddress[address] == change.key {
+        for address in endpoints[change.key]?.value.spec.addresses ?? [] where endpointsByAddress[address] == change.key
+        {
             endpointsByAddress[address] = nil
         }
         endpoints[change.key] = nil

@@ -150,7 +150,8 @@ public final class Replica<State: ReplicaState>: Sendable {
     private func settle(_ prefix: Key, _ revision: Revision) {
         contents.withLock { contents in
             contents.settled[prefix] = max(contents.settled[prefix] ?? revision, revision)
-            for key in contents.deleted where prefix.isPrefix(of: key) && contents.revisions[key].map({ $0 <= revision }) ?? true {
+            for key in contents.deleted
+            where prefix.isPrefix(of: key) && contents.revisions[key].map({ $0 <= revision }) ?? true {
                 contents.deleted.remove(key)
                 contents.revisions[key] = nil
             }

@@ -70,6 +70,7 @@ public actor AddressAllocator {
         } onCancel: {
             Task { await self.abandon(id) }
         }
+        abandoned.remove(id)
         let address = try result.get()
         guard !Task.isCancelled else {
             giveBack(address, request)
@@ -159,15 +160,15 @@ public actor AddressAllocator {
 
     /// The caller went away while the commit ran: nobody will ever release this address but us.
     private func giveBack(_ address: IPAddress, _ request: AddressRequest) {
-        let id = newID()
+        let owner = request.owner
         Task {
-            let result = await withCheckedContinuation {
-                enqueue(id, .release(Release(address) { $0 == request.owner }, $0))
+            do {
+                try await release(Release(address) { $0 == owner })
+            } catch {
+                logger.warning(
+                    "an abandoned address was not given back and waits for reconciliation",
+                    metadata: ["address": "\(address)", "error": "\(error)"])
             }
-            guard case .failure(let error) = result else { return }
-            logger.warning(
-                "an abandoned address was not given back and waits for reconciliation",
-                metadata: ["address": "\(address)", "error": "\(error)"])
         }
     }
 

@@ -41,8 +41,11 @@ extension AllocationPlan {
             let claims = (state.claims[node] ?? []).filter {
                 pool.spec.cidr.contains($0) && $0.prefixLength == pool.spec.blockPrefixLength
             }
-            let isSuitable = { (cidr: CIDR) in isFree(cidr) && serves(request, IPAMBlock(cidr: cidr, host: node, now: now)) }
-            if let cidr = claims.sorted().first(where: isSuitable) ?? order(of: pool, for: request).first(where: isSuitable)
+            let isSuitable = { (cidr: CIDR) in
+                isFree(cidr) && serves(request, IPAMBlock(cidr: cidr, host: node, now: now))
+            }
+            if let cidr = claims.sorted().first(where: isSuitable)
+                ?? order(of: pool, for: request).first(where: isSuitable)
             {
                 return cidr
             }

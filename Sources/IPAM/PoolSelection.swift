@@ -39,7 +39,9 @@ struct PoolSelection {
             guard bounds.contains(address) else { throw .outsideSubnet(address, bounds) }
             return pool
         }
-        guard address.family == request.family else { throw .wrongFamily(address, pool: "this \(request.family.name) request") }
+        guard address.family == request.family else {
+            throw .wrongFamily(address, pool: "this \(request.family.name) request")
+        }
         guard let pool = state.pool(containing: address), pool.isAllocatable else {
             throw .notInPool(address, known: enabled(request.family).map(\.spec.cidr))
         }
@@ -90,7 +92,9 @@ extension IPPool {
 
     /// Enabled, not being deleted, at least one block large, and (Calico v3.32) not reported unallocatable.
     public var isAllocatable: Bool {
-        guard !spec.disabled, metadata.unknown["deletionTimestamp"] == nil, spec.hasUsableBlockSize else { return false }
+        guard !spec.disabled, metadata.unknown["deletionTimestamp"] == nil, spec.hasUsableBlockSize else {
+            return false
+        }
         let conditions = unknown["status"]?["conditions"]?.array ?? []
         return !conditions.contains { $0["type"]?.string == "Allocatable" && $0["status"]?.string == "False" }
     }

@@ -71,7 +71,7 @@ public struct IPAMDriver: Sendable {
         guard let subnet = CIDR(request.pool) else {
             throw PluginError("Invalid CIDR: \"\(request.pool)\" is not a subnet such as 192.168.0.0/16")
         }
-        guard request.isV6 == (subnet.family == .v6) || subnet.prefixLength == 0 else {
+        guard request.isV6 == (subnet.family == .v6) else {
             throw PluginError("subnet \(subnet) is not an \(request.isV6 ? "IPv6" : "IPv4") subnet")
         }
         return subnet
@@ -208,19 +208,25 @@ enum Orphan {
 
     /// Allocated for an endpoint of this node that never came or is gone.
     static func isOrphan(
-        _ address: IPAddress, _ owner: AllocationAttributes, node: String, in state: borrowing ClusterState
+        _ address: IPAddress, _ owner: AllocationAttributes, node: String, at now: Date,
+        in state: borrowing ClusterState
     ) -> Bool {
         guard owner.handleID?.hasPrefix(handlePrefix(node: node)) == true, owner.secondary["mac"] != nil,
-            state.endpointsByAddress[address] == nil,
+            state.endpointsByAddress[address] == nil, !hidesEndpoints(state),
             let since = owner.secondary["timestamp"].flatMap(Timestamp.date)
         else { return false }
-        return Date.now.timeIntervalSince(since) > grace
+        return now.timeIntervalSince(since) > grace
+    }
+
+    /// An endpoint that cannot be read may be the one that uses the address.
+    private static func hidesEndpoints(_ state: borrowing ClusterState) -> Bool {
+        state.unreadable.keys.contains { Key.resources(WorkloadEndpointSpec.self).isPrefix(of: $0) }
     }
 
     static func isReplaceable(
         _ address: IPAddress, _ owner: AllocationAttributes, node: String, in replica: Replica<ClusterState>
     ) -> Bool {
-        replica.read { isOrphan(address, owner, node: node, in: $0) }
+        replica.read { isOrphan(address, owner, node: node, at: .now, in: $0) }
     }
 }
 

@@ -16,7 +16,9 @@ extension NetworkDriver {
         let given = try self.mac(of: request)
         let options = try NetworkOptions(endpoint: request.options)
         let network = try await knownNetwork(request.networkID)
-        let profile = try profileName(of: network, options)
+        let networkProfile = profileName(of: network)
+        // The endpoint's own choice, where it has one, stays its own: the network's other endpoints do not follow.
+        let profile = options.profile.map { $0 == "none" ? nil : $0 } ?? networkProfile
         let key = try identity.key()
         // The engine repeats a request whose answer it lost: the second answer must name the first one's MAC.
         let earlier = replica.read { $0.endpoints[key]?.value.spec.mac.flatMap { MACAddress($0) } }
@@ -25,7 +27,12 @@ extension NetworkDriver {
             addresses: addresses, mac: mac, profiles: profile.map { [$0] } ?? [],
             labels: network.labels.merging(options.labels) { _, own in own }, annotations: annotations(network))
         try endpoint.validate()
-        try await commit { state in try state.adding(endpoint, to: network, profile: profile) }
+        defer { nextHops.end(network.id) }
+        try await commit { state in
+            var network = network
+            network.nextHop = nextHop(of: network.id, in: state)
+            return try state.adding(endpoint, to: network, profile: profile == networkProfile ? profile : nil)
+        }
         return CreateEndpointReply(Interface: .init(MacAddress: given == nil ? mac.description : nil))
     }
 
@@ -71,8 +78,7 @@ extension NetworkDriver {
         return annotations
     }
 
-    private func profileName(of network: NetworkRecord, _ options: NetworkOptions) throws -> String? {
-        if let own = options.profile { return own == "none" ? nil : own }
+    private func profileName(of network: NetworkRecord) -> String? {
         if let profile = network.profile { return profile }
         guard network.wantsProfile else { return nil }
         if network.name == nil {
@@ -87,6 +93,8 @@ extension NetworkDriver {
 extension ClusterState {
     /// What adds `endpoint`: itself, the profile it is the first to need, what was learnt of its network, and the end
     /// of any record of a dead endpoint with the same address.
+    ///
+    /// - Parameter profile: the network's, if the endpoint uses it.
     func adding(
         _ endpoint: WorkloadEndpoint, to network: NetworkRecord, profile: String?
     ) throws -> Transaction? {
@@ -103,12 +111,20 @@ extension ClusterState {
             transaction.writes.append(.put(endpoint.key, endpoint))
         }
         transaction.merge(replacing(endpoint))
-        if let profile, profiles[profile] == nil, network.wantsProfile || network.profile == profile {
-            let new = Profile.network(profile)
-            transaction.merge(Transaction(if: [.absent(new.key)], writes: [.put(new.key, new)]))
-        }
+        if let profile, network.wantsProfile { transaction.merge(providing(profile)) }
         transaction.merge(recording(network, profile: profile))
         return transaction
+    }
+
+    /// The profile, unless it is there; then the proof that it still is: a network may take it along as it goes.
+    private func providing(_ name: String) -> Transaction {
+        let new = Profile.network(name)
+        guard let present = profiles[name] else {
+            // A value nobody can read is there all the same.
+            guard unreadable[new.key] == nil else { return Transaction() }
+            return Transaction(if: [.absent(new.key)], writes: [.put(new.key, new)])
+        }
+        return Transaction(if: [.unchanged(new.key, since: present.revision)])
     }
 
     /// Ends records of this node that claim one of the addresses: IPAM has given it anew, so their container is gone.

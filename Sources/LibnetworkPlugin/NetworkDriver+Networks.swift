@@ -12,21 +12,28 @@ extension NetworkDriver {
             throw PluginError("\"\(request.networkID)\" is not a network id")
         }
         let options = try NetworkOptions(network: request.generic, logger: logger)
-        let subnets = try self.subnets(of: request)
-        let record = { (nextHop: Int, pools: [String]) in
-            NetworkRecord(
-                id: request.networkID, node: node, subnets: subnets, pools: pools,
-                profile: options.profile == "none" ? nil : options.profile,
-                wantsProfile: settings.createsProfiles && options.profile != "none", nextHop: nextHop,
-                isInternal: request.isInternal, options: options.text, labels: options.labels,
-                created: Timestamp.text(.now))
-        }
+        let record = self.record(
+            request.networkID, subnets: try subnets(of: request), options: options, isInternal: request.isInternal)
+        defer { nextHops.end(record.id) }
         try await commit { state in
-            guard state.networks[request.networkID] == nil else { return nil }
-            let new = record(state.freeNextHop(node: node), state.poolNames(of: subnets))
-            return Transaction(if: [.absent(new.key)], writes: [.put(new.key, new)])
+            guard state.networks[record.id] == nil else { return nil }
+            var record = record
+            record.pools = state.poolNames(of: record.subnets)
+            record.nextHop = nextHop(of: record.id, in: state)
+            return Transaction(if: [.absent(record.key)], writes: [.put(record.key, record)])
         }
         return EmptyReply()
+    }
+
+    /// A new network's record; pools and next hop follow from the state it is added to.
+    private func record(
+        _ id: String, name: String? = nil, subnets: [CIDR], options: NetworkOptions, isInternal: Bool
+    ) -> NetworkRecord {
+        NetworkRecord(
+            id: id, name: name, node: node, subnets: subnets, pools: [],
+            profile: options.profile == "none" ? nil : options.profile,
+            wantsProfile: settings.createsProfiles && options.profile != "none", nextHop: 1, isInternal: isInternal,
+            options: options.text, labels: options.labels, created: Timestamp.text(.now))
     }
 
     func deleteNetwork(_ request: NetworkRequest) async throws -> EmptyReply {
@@ -68,13 +75,12 @@ extension NetworkDriver {
             named.name = found?.name
             return named
         }
-        let subnets = (found?.subnets ?? []).compactMap { CIDR($0) }
-        return replica.read { state in
-            NetworkRecord(
-                id: id, name: found?.name, node: node, subnets: subnets, pools: state.poolNames(of: subnets),
-                wantsProfile: settings.createsProfiles, nextHop: state.freeNextHop(node: node),
-                isInternal: found?.isInternal ?? false, options: found?.options ?? [:], created: Timestamp.text(.now))
-        }
+        let options = try NetworkOptions(network: (found?.options ?? [:]).mapValues(JSONValue.string), logger: logger)
+        var record = record(
+            id, name: found?.name, subnets: (found?.subnets ?? []).compactMap { CIDR($0) }, options: options,
+            isInternal: found?.isInternal ?? false)
+        record.pools = replica.read { $0.poolNames(of: record.subnets) }
+        return record
     }
 
     /// Learns the name of a network that was just made, off the engine's path: during CreateNetwork the engine does not
@@ -97,13 +103,6 @@ extension NetworkDriver {
 }
 
 extension ClusterState {
-    /// The smallest next hop that no network of the node uses: a container may join any of them together. Past 254
-    /// networks they repeat.
-    func freeNextHop(node: String) -> Int {
-        let used = networks.values.filter { $0.value.node == node }.map(\.value.nextHop)
-        return (1...254).first { !used.contains($0) } ?? used.count % 254 + 1
-    }
-
     func poolNames(of subnets: [CIDR]) -> [String] {
         var names: [String] = []
         for subnet in subnets where subnet.prefixLength > 0 {

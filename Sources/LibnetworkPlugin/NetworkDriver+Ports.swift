@@ -24,7 +24,8 @@ extension NetworkDriver {
 
     func revokeExternalConnectivity(_ request: EndpointRequest) async throws -> EmptyReply {
         await ports.release(request.endpointID)
-        try await setPublished([], request.endpointID)
+        let recorded = try endpoint(request.endpointID)?.value.spec.ports ?? []
+        if recorded.contains(where: { $0.hostPort != nil }) { try await setPublished([], request.endpointID) }
         return EmptyReply()
     }
 

@@ -18,7 +18,7 @@ extension NetworkDriver {
         let options = try? NetworkOptions(network: (network?.options ?? [:]).mapValues(JSONValue.string), logger: logger)
         let nextHops = NextHops(number: hop)
         try await dataplane.connect(
-            EndpointLink(endpoint: endpoint, mtu: options?.mtu ?? settings.mtu, nextHop6: nextHops.v6))
+            EndpointLink(endpoint: endpoint, mtu: options?.mtu ?? settings.mtu, nextHop6: nextHops.v6, sandbox: request.sandbox))
         return reply(to: endpoint, network, nextHops, prefix: options?.interfacePrefix ?? settings.interfacePrefix)
     }
 

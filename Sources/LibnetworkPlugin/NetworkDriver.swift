@@ -31,6 +31,7 @@ public struct NetworkDriver: Sendable {
     let engine: any NetworkDirectory
     let ports = PortReservations()
     let names = NetworkNames()
+    let nextHops = NextHopClaims()
     let node: String
     let settings: Settings
     let logger: Logger

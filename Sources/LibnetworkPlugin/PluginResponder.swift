@@ -82,6 +82,7 @@ public struct PluginResponder: HTTPResponder {
         case let error as PluginError: error
         case is DeadlineExceeded:
             PluginError("\(method) took longer than \(limit); the plugin's log says what it was waiting for")
+        case is CancellationError: PluginError("the plugin is stopping; run the command again in a moment")
         default: PluginError("\(error)")
         }
     }

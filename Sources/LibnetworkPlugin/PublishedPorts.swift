@@ -56,7 +56,7 @@ actor PortReservations {
         var ports: [EndpointPort] = []
         do {
             for binding in bindings {
-                if let port = held[endpoint]?.keys.first(where: { binding.isMet(by: $0) }) {
+                if let port = held[endpoint]?.keys.first(where: { binding.isMet(by: $0) && !ports.contains($0) }) {
                     ports.append(port)
                 } else {
                     let (port, sockets) = try reserve(binding)
@@ -103,35 +103,38 @@ actor PortReservations {
     }
 
     /// One socket per family the binding covers. The second family may be missing on the host.
-    private func bind(_ binding: PortBinding, to port: UInt16) throws -> [Int32] {
-        let address = IPAddress(binding.hostIP)
-        guard address == nil else { return [try open(binding, address!, port)] }
+    private func bind(_ binding: PortBinding, to port: UInt16) throws(PortUnavailable) -> [Int32] {
+        if let address = IPAddress(binding.hostIP) { return [try open(binding, address, port)] }
         let first = try open(binding, IPAddress("0.0.0.0")!, port)
-        guard let chosen = Self.port(of: first), let second = try? open(binding, IPAddress("::")!, chosen) else {
-            return [first]
+        do throws(PortUnavailable) {
+            return [first, try open(binding, IPAddress("::")!, Self.port(of: first) ?? port)]
+        } catch {
+            if error.isFamilyMissing { return [first] }
+            close(first)
+            throw error
         }
-        return [first, second]
     }
 
-    private func open(_ binding: PortBinding, _ address: IPAddress, _ port: UInt16) throws -> Int32 {
+    private func open(
+        _ binding: PortBinding, _ address: IPAddress, _ port: UInt16
+    ) throws(PortUnavailable) -> Int32 {
         let kind = Int32(binding.protocolNumber == 17 ? SOCK_DGRAM.rawValue : SOCK_STREAM.rawValue)
         let descriptor = socket(
             address.family == .v4 ? AF_INET : AF_INET6, kind | Int32(SOCK_CLOEXEC.rawValue),
             Int32(binding.protocolNumber))
-        // A kernel without SCTP cannot reserve its ports; publishing still works.
-        guard descriptor >= 0 else { throw PluginError("cannot reserve port \(port): \(String(cString: strerror(errno)))") }
-        var only6: Int32 = 1
-        if address.family == .v6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &only6, 4) }
-        let result = withSocketAddress(address, port) { Glibc.bind(descriptor, $0, $1) }
-        guard result == 0 else {
-            let reason = String(cString: strerror(errno))
+        guard descriptor >= 0 else { throw PortUnavailable(binding, address, port, code: errno) }
+        var on: Int32 = 1
+        if address.family == .v6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &on, 4) }
+        // Connections that ended a moment ago must not keep a TCP port from its next user. With this option set, only a
+        // listener excludes others.
+        let isTCP = binding.protocolNumber == 6
+        if isTCP { setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, 4) }
+        let isBound = withSocketAddress(address, port) { Glibc.bind(descriptor, $0, $1) } == 0
+        guard isBound, !isTCP || listen(descriptor, 1) == 0 else {
+            let code = errno
             close(descriptor)
-            throw PluginError(
-                "cannot publish port \(port)/\(binding.transport.text) on \(address.isUnspecified ? "this host" : address.description): "
-                    + "\(reason); another program or container uses it")
+            throw PortUnavailable(binding, address, port, code: code)
         }
-        // Bound alone, a TCP port could still be bound by others with SO_REUSEADDR; a listener excludes them.
-        if binding.protocolNumber == 6 { listen(descriptor, 1) }
         return descriptor
     }
 
@@ -143,6 +146,21 @@ actor PortReservations {
         }
         // The port stands at the same place in both families' addresses.
         return result == 0 ? UInt16(bigEndian: storage.sin6_port) : nil
+    }
+}
+
+/// A host port that cannot be had.
+private struct PortUnavailable: Error, CustomStringConvertible {
+    let description: String
+    /// IPv6, or the protocol over it, is not there: nobody can use the port that way.
+    let isFamilyMissing: Bool
+
+    init(_ binding: PortBinding, _ address: IPAddress, _ port: UInt16, code: Int32) {
+        let place = address.isUnspecified ? "this host" : address.description
+        description =
+            "cannot publish port \(port)/\(binding.transport.text) on \(place): \(String(cString: strerror(code)))"
+            + (code == EADDRINUSE ? "; another program or container uses it" : "")
+        isFamilyMissing = [EAFNOSUPPORT, EADDRNOTAVAIL, EPROTONOSUPPORT].contains(code)
     }
 }
 

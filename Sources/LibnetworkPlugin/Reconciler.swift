@@ -5,7 +5,7 @@ import Addressing
 import CalicoModel
 import Dataplane
 import Datastore
-import FoundationEssentials
+public import FoundationEssentials
 public import IPAM
 public import Logging
 
@@ -53,8 +53,8 @@ public actor Reconciler {
     }
 
     /// One look at everything.
-    public func sweep() async {
-        await releaseOrphans()
+    public func sweep(at now: Date = .now) async {
+        await releaseOrphans(at: now)
         var missing: Set<String> = []
         let networks = networksOfThisNode()
         for (id, endpoints) in networks {
@@ -85,10 +85,12 @@ public actor Reconciler {
         }
     }
 
-    private func releaseOrphans() async {
+    private func releaseOrphans(at now: Date) async {
         let orphans = replica.read { state in
             state.blocks.values.flatMap { block in
-                block.value.assignments.filter { Orphan.isOrphan($0.address, $0.owner, node: node, in: state) }
+                block.value.assignments.filter {
+                    Orphan.isOrphan($0.address, $0.owner, node: node, at: now, in: state)
+                }
             }
         }
         for (address, owner) in orphans {
@@ -107,7 +109,12 @@ public actor Reconciler {
             metadata: ["endpoint": "\(id.abbreviated)", "address": "\(endpoint.spec.addresses)"])
         for address in endpoint.spec.addresses {
             await attempt("release \(address)") { [allocator, node] in
-                try await allocator.release(.init(address) { Orphan.isOurs($0, node: node) })
+                // The address may be another container's by now; it then has that one's MAC.
+                try await allocator.release(
+                    .init(address) { owner in
+                        Orphan.isOurs(owner, node: node)
+                            && owner.secondary["mac"].map { $0 == endpoint.spec.mac } ?? true
+                    })
             }
         }
         await attempt("remove endpoint \(id.abbreviated)") { [driver] in
@@ -134,6 +141,7 @@ extension EndpointRequest {
     init(networkID: String, endpointID: String) {
         self.networkID = networkID
         self.endpointID = endpointID
+        sandboxKey = ""
         options = [:]
     }
 }

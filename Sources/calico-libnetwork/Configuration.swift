@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import Addressing
+import CalicoModel
 import FoundationEssentials
 import Glibc
 import LibnetworkPlugin
@@ -48,7 +49,7 @@ struct Configuration {
         try Configuration.refuseOtherDatastore(&reader)
         let name = NodeName.decide(environment: environment, readFile: readFile, hostName: hostName)
         reader.settings.append(Setting(name: "NODENAME", value: name.name, origin: name.origin))
-        node = name.name
+        node = try Configuration.usable(name.name, from: name.origin)
         socketDirectory = reader.text("CALICO_LIBNETWORK_SOCKET_DIR", default: "/run/docker/plugins")
         driver = try Configuration.driver(&reader)
         requestTimeout = try reader.duration("CALICO_LIBNETWORK_REQUEST_TIMEOUT", default: "10s", 1...600)
@@ -66,6 +67,16 @@ struct Configuration {
         settings = reader.settings
     }
 
+    /// Said at the start, not at each container's.
+    private static func usable(_ node: String, from origin: String) throws -> String {
+        guard Validation.isResourceName(node) else {
+            throw Problem(
+                description: "\"\(node)\" (from: \(origin)) cannot be a node's name in Calico: wants lower-case letters, "
+                    + "digits, '-' and '.', a letter or digit at both ends; set NODENAME")
+        }
+        return node
+    }
+
     private static func driver(_ reader: inout SettingReader) throws -> NetworkDriver.Settings {
         var settings = NetworkDriver.Settings()
         settings.scope = try reader.parsed(
@@ -73,7 +84,7 @@ struct Configuration {
             wants: "local or global")
         settings.interfacePrefix = try reader.parsed(
             "CALICO_LIBNETWORK_IFPREFIX", default: "cali",
-            { (1...12).contains($0.utf8.count) && $0.allSatisfy { $0.isLetter || $0.isNumber } ? $0 : nil },
+            { (1...12).contains($0.utf8.count) && $0.utf8.allSatisfy(\.isASCIILetterOrDigit) ? $0 : nil },
             wants: "1 to 12 letters and digits")
         let mtu = try reader.parsed(
             "CALICO_LIBNETWORK_VETH_MTU", default: "",
@@ -83,18 +94,21 @@ struct Configuration {
         settings.createsProfiles = try reader.flag("CALICO_LIBNETWORK_CREATE_PROFILES", default: true)
         settings.namespace = try reader.parsed(
             "CALICO_LIBNETWORK_NAMESPACE", default: "libnetwork",
-            { !$0.isEmpty && $0.allSatisfy { $0.isASCII && ($0.isLowercase || $0.isNumber || $0 == "-") } ? $0 : nil },
-            wants: "lower-case letters, digits and '-'")
+            { Validation.isResourceName($0) && !$0.contains(".") ? $0 : nil },
+            wants: "lower-case letters, digits and '-', a letter or digit at both ends")
         return settings
     }
 
     /// This version has the embedded store only: somebody who asks for etcd must not silently get another one.
     private static func refuseOtherDatastore(_ reader: inout SettingReader) throws {
         let type = reader.text("DATASTORE_TYPE", default: "sqlite")
-        let endpoints = reader.text("ETCD_ENDPOINTS", default: "")
-        guard type == "sqlite", endpoints.isEmpty else {
+        let etcd = ["ETCD_ENDPOINTS", "ETCD_DISCOVERY_SRV", "ETCD_AUTHORITY"].filter {
+            !reader.text($0, default: "").isEmpty
+        }
+        guard type == "sqlite", etcd.isEmpty else {
             throw Problem(
-                description: "this version stores its data in SQLite only; unset ETCD_ENDPOINTS and set "
+                description: "this version stores its data in SQLite only; unset "
+                    + "\(etcd.isEmpty ? "ETCD_ENDPOINTS" : etcd.joined(separator: ", ")) and set "
                     + "DATASTORE_TYPE=sqlite, or leave it out (it is \"\(type)\")")
         }
     }
@@ -115,7 +129,9 @@ struct SettingReader {
     init(environment: [String: String]) { self.environment = environment }
 
     /// Calico's clients read these with the prefix `CALICO_` first (libcalico-go `apiconfig`).
-    private static let prefixed: Set<String> = ["DATASTORE_TYPE", "ETCD_ENDPOINTS"]
+    private static let prefixed: Set<String> = [
+        "DATASTORE_TYPE", "ETCD_ENDPOINTS", "ETCD_DISCOVERY_SRV", "ETCD_AUTHORITY",
+    ]
 
     mutating func text(_ name: String, default fallback: String) -> String {
         let names = Self.prefixed.contains(name) ? ["CALICO_" + name, name] : [name]
@@ -163,6 +179,12 @@ struct SettingReader {
                 }
                 return nil
             }, wants: "a duration such as 10s, between \(Int(range.lowerBound)) and \(Int(range.upperBound)) seconds")
+    }
+}
+
+extension UInt8 {
+    fileprivate var isASCIILetterOrDigit: Bool {
+        (0x30...0x39).contains(self) || (0x41...0x5a).contains(self) || (0x61...0x7a).contains(self)
     }
 }
 

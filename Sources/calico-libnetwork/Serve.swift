@@ -145,13 +145,13 @@ private struct Daemon {
         }
     }
 
-    /// An unreadable value is left out and logged: it must not stop the others.
+    /// An unreadable value counts as removed: it must neither stop the others nor leave its old version in force.
     private func change(for change: Change) -> ClusterChange? {
         // Spares decoding what this process wrote.
         if let endpoint = change.model as? WorkloadEndpoint { return ClusterChange(endpoint) }
         do { return try ClusterChange(key: change.key, json: change.value) } catch {
             logger.error("ignoring an unreadable value", metadata: ["key": "\(change.key)", "error": "\(error)"])
-            return nil
+            return ClusterChange(key: change.key, value: nil)
         }
     }
 }

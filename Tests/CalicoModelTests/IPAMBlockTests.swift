@@ -235,7 +235,8 @@ func address(_ text: String) -> IPAddress { IPAddress(text)! }
     }
 
     @Test func `with a queue that contradicts its allocations is put right by them`() throws {
-        let json = #"{"cidr":"10.65.0.0/30","allocations":[0,null,null,null],"unallocated":[0,2,2],"#
+        let json =
+            #"{"cidr":"10.65.0.0/30","allocations":[0,null,null,null],"unallocated":[0,2,2],"#
             + #""attributes":[{"handle_id":"a"}],"sequenceNumber":9,"sequenceNumberForAllocation":{"0":3,"1":4,"x":5}}"#
         var block = try decoded(IPAMBlock.self, json)
         try block.checkInvariants()
@@ -283,7 +284,8 @@ func address(_ text: String) -> IPAddress { IPAddress(text)! }
         #expect(IPAMConfiguration().autoAllocateBlocks)
         let full = try decoded(
             IPAMConfiguration.self,
-            #"{"strict_affinity":true,"auto_allocate_blocks":true,"maxBlocksPerHost":5,"kubeVirtVMAddressPersistence":"x"}"#)
+            #"{"strict_affinity":true,"auto_allocate_blocks":true,"maxBlocksPerHost":5,"kubeVirtVMAddressPersistence":"x"}"#
+        )
         #expect(full.strictAffinity && full.autoAllocateBlocks && full.blockLimit == 5)
         #expect(
             try encoded(full) == [

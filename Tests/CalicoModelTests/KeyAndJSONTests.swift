@@ -65,8 +65,9 @@ import Testing
     }
 
     @Test func `tells integers, flags and numbers apart`() throws {
-        #expect(try decoded(JSONValue.self, "[1, true, 1.5, 18446744073709551615]")
-            == .array([.integer(1), .bool(true), .number(1.5), .unsigned(.max)]))
+        #expect(
+            try decoded(JSONValue.self, "[1, true, 1.5, 18446744073709551615]")
+                == .array([.integer(1), .bool(true), .number(1.5), .unsigned(.max)]))
     }
 }
 

@@ -76,7 +76,10 @@ import Testing
         let cidr: String
         var testDescription: String { "\(cidr) \(field ?? "valid")" }
 
-        init(_ field: String?, _ cidr: String = "10.0.0.0/16", _ change: @escaping @Sendable (inout IPPoolSpec) -> Void = { _ in }) {
+        init(
+            _ field: String?, _ cidr: String = "10.0.0.0/16",
+            _ change: @escaping @Sendable (inout IPPoolSpec) -> Void = { _ in }
+        ) {
             self.change = change
             self.field = field
             self.cidr = cidr
@@ -85,22 +88,31 @@ import Testing
 
     private static let pools = [
         PoolCase(nil), PoolCase(nil, "fd00::/48"), PoolCase(nil, "10.0.0.0/26"),
-        PoolCase("spec.cidr", "169.254.3.0/24"), PoolCase("spec.cidr", "169.0.0.0/8"), PoolCase("spec.cidr", "fe80::/64"),
+        PoolCase("spec.cidr", "169.254.3.0/24"), PoolCase("spec.cidr", "169.0.0.0/8"),
+        PoolCase("spec.cidr", "fe80::/64"),
         PoolCase("spec.cidr", "10.0.0.0/27"), PoolCase(nil, "10.0.0.0/27") { $0.disabled = true },
         PoolCase(nil, "10.0.0.0/27") { $0.blockSize = 28 },
         PoolCase("spec.blockSize") { $0.blockSize = 19 }, PoolCase(nil) { $0.blockSize = 20 },
         PoolCase(nil) { $0.blockSize = 32 }, PoolCase("spec.blockSize") { $0.blockSize = 33 },
         PoolCase("spec.blockSize", "fd00::/48") { $0.blockSize = 115 },
         PoolCase(nil, "fd00::/48") { $0.blockSize = 116 }, PoolCase(nil, "fd00::/48") { $0.blockSize = 128 },
-        PoolCase("spec.vxlanMode") { $0.vxlanMode = .always; $0.ipipMode = .crossSubnet },
+        PoolCase("spec.vxlanMode") {
+            $0.vxlanMode = .always; $0.ipipMode = .crossSubnet
+        },
         PoolCase("spec.ipipMode", "fd00::/48") { $0.ipipMode = .always },
         PoolCase("spec.nodeSelector") { $0.nodeSelector = "has(" }, PoolCase(nil) { $0.nodeSelector = "has(rack)" },
         PoolCase("spec.namespaceSelector") { $0.namespaceSelector = "&&" },
         PoolCase("spec.allowedUses") { $0.allowedUses = ["Dancing"] },
         PoolCase("spec.allowedUses") { $0.allowedUses = ["LoadBalancer", "Workload"] },
-        PoolCase("spec.allowedUses") { $0.allowedUses = ["LoadBalancer"]; $0.vxlanMode = .always },
-        PoolCase("spec.nodeSelector") { $0.allowedUses = ["LoadBalancer"]; $0.nodeSelector = "has(a)" },
-        PoolCase("spec.namespaceSelector") { $0.allowedUses = ["Tunnel"]; $0.namespaceSelector = "has(a)" },
+        PoolCase("spec.allowedUses") {
+            $0.allowedUses = ["LoadBalancer"]; $0.vxlanMode = .always
+        },
+        PoolCase("spec.nodeSelector") {
+            $0.allowedUses = ["LoadBalancer"]; $0.nodeSelector = "has(a)"
+        },
+        PoolCase("spec.namespaceSelector") {
+            $0.allowedUses = ["Tunnel"]; $0.namespaceSelector = "has(a)"
+        },
     ]
 
     @Test(arguments: pools) func `refuses a pool that Calico refuses, naming the field`(_ example: PoolCase) {

@@ -71,8 +71,8 @@ import Testing
         await first.stop()
         // Often enough that a packet is on its way whenever the rules change.
         let pings = [
-            Task.detached { try a.run("ping -i 0.0005 -c 3000 -W 1 -q 10.65.0.3") },
-            Task.detached { try a.run("ping -i 0.0005 -c 3000 -W 1 -q fd00:65::3") },
+            Task.detached { try a.run("ping -i 0.0005 -c 10000 -W 1 -q 10.65.0.3") },
+            Task.detached { try a.run("ping -i 0.0005 -c 10000 -W 1 -q fd00:65::3") },
         ]
         let second = lab.dataplane()
         for _ in 0..<20 { try await second.start(Self.base + [ClusterChange(one), ClusterChange(two)]) }

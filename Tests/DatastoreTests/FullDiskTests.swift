@@ -48,7 +48,9 @@ private final class SmallDisk: Sendable {
     private let folder: String
     private let requests: @Sendable (@escaping @Sendable () -> Void) -> Void
 
-    private init(store: SQLiteStore, folder: String, requests: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void) {
+    private init(
+        store: SQLiteStore, folder: String, requests: @escaping @Sendable (@escaping @Sendable () -> Void) -> Void
+    ) {
         self.store = store
         self.folder = folder
         self.requests = requests
@@ -62,15 +64,16 @@ private final class SmallDisk: Sendable {
         return try await withCheckedThrowingContinuation { answer in
             let lane = ThreadLane()
             lane.perform {
-                answer.resume(with: Result {
-                    // Glibc's Swift module leaves out unshare, which <sched.h> declares for _GNU_SOURCE only.
-                    let unshare = unsafeBitCast(dlsym(nil, "unshare"), to: (@convention(c) (Int32) -> Int32).self)
-                    try check("unshare (are you root?)", unshare(0x0002_0000))  // CLONE_NEWNS, <linux/sched.h>
-                    try check("private", Glibc.mount("none", "/", nil, UInt(MS_REC) | UInt(MS_PRIVATE), nil))
-                    try check("mount", Glibc.mount("tmpfs", folder, "tmpfs", 0, "size=\(bytes)"))
-                    let store = try SQLiteStore(path: folder + "/store.sqlite")
-                    return SmallDisk(store: store, folder: folder) { lane.perform($0) }
-                })
+                answer.resume(
+                    with: Result {
+                        // Glibc's Swift module leaves out unshare, which <sched.h> declares for _GNU_SOURCE only.
+                        let unshare = unsafeBitCast(dlsym(nil, "unshare"), to: (@convention(c) (Int32) -> Int32).self)
+                        try check("unshare (are you root?)", unshare(0x0002_0000))  // CLONE_NEWNS, <linux/sched.h>
+                        try check("private", Glibc.mount("none", "/", nil, UInt(MS_REC) | UInt(MS_PRIVATE), nil))
+                        try check("mount", Glibc.mount("tmpfs", folder, "tmpfs", 0, "size=\(bytes)"))
+                        let store = try SQLiteStore(path: folder + "/store.sqlite")
+                        return SmallDisk(store: store, folder: folder) { lane.perform($0) }
+                    })
             }
         }
     }

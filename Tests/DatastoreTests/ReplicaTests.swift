@@ -11,7 +11,9 @@ import Testing
 /// Just texts under keys.
 private struct Texts: ReplicaState {
     var values: [Key: String] = [:]
-    mutating func apply(_ change: Change) { values[change.key] = change.value.map { String(decoding: $0, as: UTF8.self) } }
+    mutating func apply(_ change: Change) {
+        values[change.key] = change.value.map { String(decoding: $0, as: UTF8.self) }
+    }
 }
 
 @Suite struct `A replica` {
@@ -141,7 +143,9 @@ private struct Texts: ReplicaState {
         var state = ClusterState()
         let key = Key.resource(ClusterInformationSpec.self, name: "default")
         #expect(state.isReady)
-        for (spec, isReady) in [("{}", true), (#"{"datastoreReady":false}"#, false), (#"{"datastoreReady":true}"#, true)] {
+        for (spec, isReady) in [
+            ("{}", true), (#"{"datastoreReady":false}"#, false), (#"{"datastoreReady":true}"#, true),
+        ] {
             state.apply(change(key, #"{"metadata":{"name":"default"},"spec":\#(spec)}"#))
             #expect(state.isReady == isReady)
         }

@@ -123,8 +123,10 @@ final class TemporaryFolder: Sendable {
     private func sqlite(_ statement: String) throws {
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["python3", "-c", "import sqlite3,sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2])",
-            folder.database, statement]
+        process.arguments = [
+            "python3", "-c", "import sqlite3,sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2])",
+            folder.database, statement,
+        ]
         try process.run()
         process.waitUntilExit()
         try #require(process.terminationStatus == 0)

@@ -182,7 +182,9 @@ import Testing
         #expect(CIDR("fd00:0:0:e000::/51")!.contains(try await host.assign("h", .v6)))
         try await cluster.reserve("fd00::/48")
         let later = try await cluster.host("other")
-        #expect(await failure { try await later.assign("h", .v6, from: .pool(name: "pool1", subnet: nil, range: nil)) } != "no error")
+        #expect(
+            await failure { try await later.assign("h", .v6, from: .pool(name: "pool1", subnet: nil, range: nil)) }
+                != "no error")
     }
 }
 
@@ -227,12 +229,14 @@ import Testing
         #expect(await failure { try await host.assign(from: from("small")) } != "no error")
         #expect(await failure { try await host.assign(from: from("gone")) }.contains("a, lb, off"))
         #expect(await failure { try await host.assign("h", .v6, from: from("a")) } != "no error")
-        #expect(await failure { try await host.assign() }.contains("pool create"))
+        #expect(await failure { try await host.assign() }.contains("Workload"))
     }
 
     @Test func `leaves out pools that Calico reports unallocatable or is deleting`() async throws {
         let cluster = try await Cluster()
-        try await cluster.put(pool: "a", "10.1.0.0/24") { $0.metadata.unknown["deletionTimestamp"] = "2026-01-01T00:00:00Z" }
+        try await cluster.put(pool: "a", "10.1.0.0/24") {
+            $0.metadata.unknown["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        }
         try await cluster.put(pool: "b", "10.2.0.0/24") {
             $0.unknown["status"] = ["conditions": [["type": "Allocatable", "status": "False"]]]
         }

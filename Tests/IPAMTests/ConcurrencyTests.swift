@@ -13,7 +13,9 @@ import Testing
         pools: Int, blocks: Int
     ) async throws {
         let cluster = try await Cluster()
-        for number in 0..<pools { try await cluster.put(pool: "p\(number)", "10.\(number).0.0/16") { $0.spec.blockSize = 31 } }
+        for number in 0..<pools {
+            try await cluster.put(pool: "p\(number)", "10.\(number).0.0/16") { $0.spec.blockSize = 31 }
+        }
         let host = try await cluster.host()
         for number in 0..<(2 * blocks - 1) { try await host.assign("warm-up\(number)") }
         var address: IPAddress?
@@ -179,10 +181,12 @@ private actor Ledger {
         let (gate, open) = AsyncStream<Void>.makeStream()
         let store = InterleavingStore(
             cluster.sqlite,
-            before: [{
-                arrive.finish()
-                for await _ in gate {}
-            }])
+            before: [
+                {
+                    arrive.finish()
+                    for await _ in gate {}
+                }
+            ])
         let host = try await cluster.host("host-1", through: store)
         let caller = Task { try await host.assign("abandoned") }
         for await _ in reached {}
@@ -193,7 +197,9 @@ private actor Ledger {
         for task in [caller, queued] {
             #expect(await failure { try await task.value }.contains("given up"))
         }
-        for _ in 0..<500 where try await !cluster.state().handles.isEmpty { try await Task.sleep(for: .milliseconds(10)) }
+        for _ in 0..<500 where try await !cluster.state().handles.isEmpty {
+            try await Task.sleep(for: .milliseconds(10))
+        }
         #expect(try await cluster.state().handles.isEmpty)
         try await cluster.expectInvariants()
     }

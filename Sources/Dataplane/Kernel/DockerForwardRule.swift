@@ -10,9 +10,9 @@ import Logging
 
 /// Our one rule outside our own table: iptables' FORWARD chain lets pass what our chains have marked.
 ///
-/// Docker gives FORWARD the policy DROP, and no accept elsewhere undoes that. The rule stands last, so that what users and
-/// Docker say comes first, but before a rule that ends the chain for every packet. It opens nothing by itself: without our
-/// table no packet carries the mark.
+/// Docker gives FORWARD the policy DROP, and no accept elsewhere undoes that. The rule stands last, so that what users
+/// and Docker say comes first, but before a rule that ends the chain for every packet. It opens nothing by itself:
+/// without our table no packet carries the mark.
 actor DockerForwardRule {
     private let executor = BlockingExecutor(label: "forward-rule")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }

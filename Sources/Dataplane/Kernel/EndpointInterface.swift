@@ -16,10 +16,11 @@ struct EndpointInterface: Sendable {
     let peerName: InterfaceName
     let mac: MACAddress?
     let addresses: [IPAddress]
-    var nextHop6: IPAddress?
+    /// What the alias keeps across restarts of the plugin.
+    let memory: LinkMemory
 
     /// - Throws: ``DataplaneError`` where the interface's name is unfit.
-    init(_ endpoint: WorkloadEndpoint, nextHop6: IPAddress? = nil) throws {
+    init(_ endpoint: WorkloadEndpoint, memory: LinkMemory = .init()) throws {
         let text = endpoint.spec.interfaceName
         guard text.hasPrefix("cali"), let name = InterfaceName(text),
             let peerName = InterfaceName(EndpointLink.peerName(of: text))
@@ -30,33 +31,23 @@ struct EndpointInterface: Sendable {
         }
         self.name = name
         self.peerName = peerName
-        self.nextHop6 = nextHop6
+        self.memory = memory
         mac = endpoint.spec.mac.flatMap { MACAddress($0) }
         addresses = endpoint.spec.addresses
     }
 
     var hasIPv6: Bool { addresses.contains { $0.family == .v6 } }
 
-    // MARK: The alias remembers the next hop across restarts of the plugin.
-
-    private static let aliasPrefix = "calico-libnetwork"
-    var alias: String { nextHop6.map { "\(Self.aliasPrefix) \($0)" } ?? Self.aliasPrefix }
-
-    static func nextHop6(inAlias alias: String?) -> IPAddress? {
-        guard let alias, alias.hasPrefix(aliasPrefix + " ") else { return nil }
-        return IPAddress(alias.dropFirst(aliasPrefix.count + 1))
-    }
-
     func pair(peerMAC: MACAddress, mtu: UInt32) -> VethPair {
         VethPair(
             hostName: name, hostMAC: Self.hostMAC, peerName: peerName, peerMAC: peerMAC, mtu: mtu,
-            hostGroup: LinkGroup.endpoints, hostAlias: alias)
+            hostGroup: LinkGroup.endpoints, hostAlias: memory.alias)
     }
 
     // MARK: Settings
 
-    /// What must hold before a packet comes through. An absent setting (IPv6 off in the kernel) matters only where there
-    /// are IPv6 addresses.
+    /// What must hold before a packet comes through. An absent setting (IPv6 off in the kernel) matters only where
+    /// there are IPv6 addresses.
     var settings: [(key: Sysctl.Key, value: String, isNeeded: Bool)] {
         var settings: [(key: Sysctl.Key, value: String, isNeeded: Bool)] = [
             (.ipv4(name, "proxy_arp"), "1", true), (.ipv4Neighbour(name, "proxy_delay"), "0", true),
@@ -72,7 +63,7 @@ struct EndpointInterface: Sendable {
     /// Addresses, routes and neighbours; each replaces what is there.
     func requests(index: Int32) -> [NetlinkRequest] {
         var requests: [NetlinkRequest] = []
-        if hasIPv6, let nextHop6, let address = AddressWithPrefix("\(nextHop6)/64") {
+        if hasIPv6, let nextHop6 = memory.nextHop6, let address = AddressWithPrefix("\(nextHop6)/64") {
             requests.append(.addAddress(address, index: index, scope: .link, nodad: true))
         }
         for address in addresses {
@@ -93,5 +84,39 @@ struct EndpointInterface: Sendable {
         addresses.flatMap {
             [.deleteRoute(route(to: $0, index: index)), .deleteNeighbour($0, index: index)] as [NetlinkRequest]
         } + [.setLink(index: index, group: LinkGroup.retired)]
+    }
+}
+
+/// What is known of a link only when it is made. Its alias keeps it (`ip link show` prints it), so that a plugin that
+/// starts anew finds it in the kernel.
+struct LinkMemory: Hashable, Sendable {
+    var nextHop6: IPAddress?
+    /// Which container the link leads to; equal for the links of one container.
+    var sandbox: String?
+
+    private static let mark = "calico-libnetwork"
+    private static let sandboxMark = "sandbox="
+
+    init(nextHop6: IPAddress? = nil, sandbox: String? = nil) {
+        self.nextHop6 = nextHop6
+        self.sandbox = sandbox
+    }
+
+    /// Reads an alias; nothing is known where it is not ours.
+    init(alias: String?) {
+        let words = alias?.split(separator: " ") ?? []
+        guard words.first == Self.mark[...] else { return }
+        for word in words.dropFirst() {
+            if word.hasPrefix(Self.sandboxMark) {
+                sandbox = String(word.dropFirst(Self.sandboxMark.count))
+            } else {
+                nextHop6 = IPAddress(word)
+            }
+        }
+    }
+
+    var alias: String {
+        ([Self.mark] + [nextHop6?.description, sandbox.map { Self.sandboxMark + $0 }].compactMap(\.self))
+            .joined(separator: " ")
     }
 }

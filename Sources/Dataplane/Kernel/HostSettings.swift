@@ -6,13 +6,21 @@ import Logging
 
 /// Settings of the host as a whole that containers' traffic needs.
 struct HostSettings {
+    private static let forwardIPv4: Sysctl.Key = "net/ipv4/ip_forward"
     private static let forwardIPv6: Sysctl.Key = "net/ipv6/conf/all/forwarding"
     let sysctl: Sysctl
     let logger: Logger
 
-    /// `sysctl -w net.ipv4.ip_forward=1`
-    func prepareIPv4() throws {
-        try sysctl.write("1", to: "net/ipv4/ip_forward")
+    /// `sysctl -w net.ipv4.ip_forward=1`, only once there is an endpoint: an engine that finds forwarding on when it
+    /// starts leaves iptables' FORWARD policy at ACCEPT, and its own containers then lie open to the network.
+    func forwardIPv4() throws {
+        guard try sysctl.read(Self.forwardIPv4) == "0" else { return }
+        try sysctl.write("1", to: Self.forwardIPv4)
+        logger.notice("IPv4 forwarding is now on, for the first endpoint")
+    }
+
+    /// Says what will not work on this host.
+    func checkIPv4() {
         let filter = (try? sysctl.read("net/ipv4/conf/all/rp_filter")) ?? "0"
         // The stricter of `all` and the interface's own counts, and `all` is the administrator's.
         if filter != "0" {

@@ -34,12 +34,12 @@ actor InterfaceTable {
 
     // MARK: Start
 
-    /// Makes the host ready to forward, and gives next hops a route: the kernel answers ARP by proxy only for addresses it
-    /// could route elsewhere, which without a default route would be none.
+    /// Makes the host ready to forward, and gives next hops a route: the kernel answers ARP by proxy only for addresses
+    /// it could route elsewhere, which without a default route would be none.
     /// - Returns: Docker's bridges.
     func prepareHost() throws -> Set<InterfaceName> {
         try withSocket { socket in
-            try HostSettings(sysctl: sysctl, logger: logger).prepareIPv4()
+            hostSettings.checkIPv4()
             let links = try socket.links()
             guard let loopback = links.first(where: { $0.name == "lo" }) else {
                 throw NetlinkError.system(call: "find interface lo", errno: ENODEV)
@@ -79,8 +79,8 @@ actor InterfaceTable {
     }
 
     private func restore(_ endpoint: WorkloadEndpoint, _ link: Link, _ socket: RouteSocket) throws {
-        let nextHop6 = EndpointInterface.nextHop6(inAlias: link.alias)
-        let interface = try EndpointInterface(endpoint, nextHop6: nextHop6)
+        let interface = try EndpointInterface(endpoint, memory: LinkMemory(alias: link.alias))
+        try hostSettings.forwardIPv4()
         try configure(interface, index: link.index, socket)
         interfaces[interface.name] = Known(interface: interface, index: link.index)
     }
@@ -101,10 +101,12 @@ actor InterfaceTable {
 
     /// Makes the endpoint's link pair; one that waits for its container already is as good.
     func connect(_ link: EndpointLink) throws {
-        let interface = try EndpointInterface(link.endpoint, nextHop6: link.nextHop6)
+        let memory = LinkMemory(nextHop6: link.nextHop6, sandbox: link.sandbox)
+        let interface = try EndpointInterface(link.endpoint, memory: memory)
         try withSocket { socket in
+            try hostSettings.forwardIPv4()
             if interface.hasIPv6, !forwardsIPv6 {
-                try HostSettings(sysctl: sysctl, logger: logger).prepareIPv6(socket.links())
+                try hostSettings.prepareIPv6(socket.links())
                 forwardsIPv6 = true
             }
             let index = try createPair(interface, mtu: link.mtu, socket)
@@ -155,6 +157,24 @@ actor InterfaceTable {
     }
 
     // MARK: Disconnect
+
+    /// For every interface of a container: the addresses it has on its other interfaces.
+    func siblings(in sandbox: String) -> [InterfaceName: Set<IPAddress>] {
+        let members = interfaces.values.map(\.interface).filter { $0.memory.sandbox == sandbox }
+        let others = members.map { own in
+            (own.name, Set(members.filter { $0.name != own.name }.flatMap(\.addresses)))
+        }
+        return Dictionary(others) { first, _ in first }
+    }
+
+    /// The same for all containers.
+    func siblings() -> [InterfaceName: Set<IPAddress>] {
+        Set(interfaces.values.compactMap(\.interface.memory.sandbox)).reduce(into: [:]) {
+            $0.merge(siblings(in: $1)) { first, _ in first }
+        }
+    }
+
+    func sandbox(of name: InterfaceName) -> String? { interfaces[name]?.interface.memory.sandbox }
 
     /// - Returns: the addresses it had, if there is something to remove.
     func disconnect(_ name: InterfaceName) throws -> Set<IPAddress>? {
@@ -224,6 +244,8 @@ actor InterfaceTable {
         }
     }
 
+    private var hostSettings: HostSettings { HostSettings(sysctl: sysctl, logger: logger) }
+
     private func withSocket<Result>(_ body: (RouteSocket) throws -> Result) throws -> Result {
         try namespace.run {
             let socket = try socket ?? RouteSocket()
@@ -234,7 +256,8 @@ actor InterfaceTable {
 }
 
 extension Link {
-    /// Its name, if it is a bridge of Docker's own network drivers: `docker0`, `docker_gwbridge`, `br-` and 12 hex digits.
+    /// Its name, if it is a bridge of Docker's own network drivers: `docker0`, `docker_gwbridge`, `br-` and 12 hex
+    /// digits.
     var dockerInterface: InterfaceName? {
         let isNetwork = name.hasPrefix("br-") && name.utf8.count == 15 && name.dropFirst(3).allSatisfy(\.isHexDigit)
         return isNetwork || name == "docker0" || name == "docker_gwbridge" ? InterfaceName(name) : nil

@@ -8,8 +8,8 @@ import Logging
 
 /// Removes links that are done with, many at a time.
 ///
-/// Each removal keeps the kernel's one lock for networks for 15 to 20 ms; a group of links shares that wait. So links are
-/// put into a group of their own first and go together a moment later.
+/// Each removal keeps the kernel's one lock for networks for 15 to 20 ms; a group of links shares that wait. So links
+/// are put into a group of their own first and go together a moment later.
 actor LinkRemover {
     private let executor = BlockingExecutor(label: "link-removal")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -24,8 +24,8 @@ actor LinkRemover {
         self.logger = logger
     }
 
-    /// Removes the links in the group, and what connection tracking knows of their addresses: the next container with one
-    /// of them must not inherit a connection that no rule is asked about any more.
+    /// Removes the links in the group, and what connection tracking knows of their addresses: the next container with
+    /// one of them must not inherit a connection that no rule is asked about any more.
     func removeLinks(of addresses: Set<IPAddress>) {
         do {
             try namespace.run {

@@ -6,7 +6,8 @@ import LinuxNetwork
 
 /// The network namespace in which the dataplane works: this process's, or, in tests, one of their own.
 ///
-/// A namespace belongs to a thread, and Dispatch chooses the thread, so each piece of work enters it and leaves it again.
+/// A namespace belongs to a thread, and Dispatch chooses the thread, so each piece of work enters it and leaves it
+/// again.
 public final class NetworkNamespace: Sendable {
     /// This process's.
     public static let own = NetworkNamespace(descriptor: nil)

@@ -34,8 +34,11 @@ actor RulesetTable {
     }
 
     /// Replaces our table by the one for `state`.
-    func load(_ state: [ClusterChange], dockerInterfaces: Set<InterfaceName>) throws {
+    func load(
+        _ state: [ClusterChange], dockerInterfaces: Set<InterfaceName>, siblings: [InterfaceName: Set<IPAddress>]
+    ) throws {
         index = PolicyIndex(node: node, options: options, state: state)
+        for (interface, addresses) in siblings { index.setSiblings(addresses, of: interface) }
         index.setDockerInterfaces(dockerInterfaces)
         early?.forEach { index.apply($0) }
         try reload()
@@ -58,8 +61,9 @@ actor RulesetTable {
         try await commitment().value
     }
 
-    func setSiblings(_ addresses: Set<IPAddress>, of interface: InterfaceName) async throws {
-        index.setSiblings(addresses, of: interface)
+    /// Returns once they are in force.
+    func setSiblings(_ siblings: [InterfaceName: Set<IPAddress>]) async throws {
+        for (interface, addresses) in siblings { index.setSiblings(addresses, of: interface) }
         guard early == nil else { return }
         try await commitment().value
     }

@@ -30,7 +30,7 @@ extension PolicyIndex {
         for profile in Set(old?.spec.profiles ?? []) where profileUsers[profile]?.isEmpty == true {
             profileUsers[profile] = nil
         }
-        setMember(key, endpoint.map { [profiles] in Member($0) { profiles[$0] } })
+        setMember(key, endpoint.map(member))
         let (before, after) = (localInterface(old), localInterface(endpoint))
         if let before {
             claims[before]?.remove(key)
@@ -48,9 +48,18 @@ extension PolicyIndex {
         guard old?.labelsToApply ?? [:] != profile?.labelsToApply ?? [:] else { return }
         for key in profileUsers[name] ?? [] {
             guard let endpoint = endpoints[key] else { continue }
-            setMember(key, Member(endpoint) { [profiles] in profiles[$0] })
+            setMember(key, member(endpoint))
             if let interface = localInterface(endpoint) { reinstall(interface) }
         }
+    }
+
+    /// An endpoint as selectors see it, with the addresses its container has elsewhere on this host.
+    func member(_ endpoint: WorkloadEndpoint) -> Member {
+        var member = Member(endpoint) { profiles[$0] }
+        if let interface = localInterface(endpoint), let others = siblings[interface] {
+            member.networks += others.sorted().map(CIDR.init(host:))
+        }
+        return member
     }
 
     /// The interface of an endpoint of this node; Felix ignores endpoints without address or interface as well.

@@ -7,8 +7,8 @@ import LinuxNetwork
 
 /// What the cluster's endpoints, pools, profiles and policies make of one host's rules.
 ///
-/// It is kept current change by change: a change of an endpoint touches that endpoint's elements and those of the sets it
-/// enters or leaves, and nothing else. The result is always what the same values give in any other order.
+/// It is kept current change by change: a change of an endpoint touches that endpoint's elements and those of the sets
+/// it enters or leaves, and nothing else. The result is always what the same values give in any other order.
 public struct PolicyIndex: Sendable {
     /// Calico's name of this host.
     public let node: String
@@ -76,9 +76,13 @@ public struct PolicyIndex: Sendable {
     /// The endpoints that have an interface on this host.
     public var localEndpoints: [WorkloadEndpoint] { installed.values.compactMap { endpoints[$0.key] } }
 
-    /// Gives an interface the right to send from these addresses too: those its container has on other interfaces.
+    /// Treats these addresses, those its container has on other interfaces, as the interface's own: it may send from
+    /// them, and they count as a member of whatever its endpoint is a member of. A container answers through one
+    /// default route, whatever the network it was asked on.
     public mutating func setSiblings(_ addresses: Set<IPAddress>, of interface: InterfaceName) {
+        guard siblings[interface] ?? [] != addresses else { return }
         siblings[interface] = addresses.isEmpty ? nil : addresses
+        if let key = claims[interface]?.min(), let endpoint = endpoints[key] { setMember(key, member(endpoint)) }
         reinstall(interface)
     }
 

@@ -6,9 +6,9 @@ import Addressing
 /// The rules that every host has, whatever runs on it; endpoints and pools are elements of the sets they refer to.
 ///
 /// A packet of a container meets, in this order: `raw` (is the source its own), `forward-from` (its egress rules) or
-/// `input-from`, `forward-to` (the receiver's ingress rules), `postrouting` (masquerade). `publish` leads from ports of the
-/// host to containers. An accept in one of these chains
-/// only leads on to the next one, and after them to other tables' chains.
+/// `input-from`, `forward-to` (the receiver's ingress rules), `postrouting` (masquerade). `publish` leads from ports of
+/// the host to containers. An accept in one of these chains only leads on to the next one, and after them to other
+/// tables' chains.
 enum HostRules {
     /// Sets and maps with a family at the end of their name.
     static func own(_ family: IPAddress.Family) -> String { "own\(family.number)" }
@@ -112,7 +112,8 @@ enum HostRules {
     ]
 
     private static let ownSources = [
-        // With route_localnet, 127.0.0.0/8 would reach the host; the next hops loop between lo and here until the TTL ends.
+        // With route_localnet, 127.0.0.0/8 would reach the host; the next hops loop between lo and here until the TTL
+        // ends.
         "ip daddr { 127.0.0.0/8, 169.254.1.0/24 } counter drop",
         "iifname . ip saddr @\(own(.v4)) accept",
         "iifname . ip6 saddr @\(own(.v6)) accept",

@@ -12,7 +12,8 @@ extension Ruleset {
         return writer.text
     }
 
-    /// The least commands that lead from what was before `changes` to this, in one transaction; empty if there are none.
+    /// The least commands that lead from what was before `changes` to this, in one transaction; empty if there are
+    /// none.
     public func commands(after changes: RulesetChanges) -> String {
         var writer = CommandWriter(table: Self.table)
         writer.write(changes, to: self)

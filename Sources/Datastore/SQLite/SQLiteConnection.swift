@@ -85,7 +85,8 @@ final class SQLiteConnection {
                 data.withUnsafeBytes {
                     // A null pointer would bind NULL; a zero-length blob needs any other address.
                     sqlite3_bind_blob64(
-                        statement, index, $0.baseAddress ?? UnsafeRawPointer(bitPattern: 1), UInt64($0.count), transient)
+                        statement, index, $0.baseAddress ?? UnsafeRawPointer(bitPattern: 1), UInt64($0.count), transient
+                    )
                 }
             case .null: sqlite3_bind_null(statement, index)
             }

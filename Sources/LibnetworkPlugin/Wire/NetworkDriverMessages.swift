@@ -84,13 +84,22 @@ struct NetworkRequest: Decodable, LoggedRequest {
 struct EndpointRequest: Decodable, LoggedRequest {
     let networkID: String
     let endpointID: String
+    /// A path whose last part names the container's sandbox; only Join has it. The path itself may not exist yet.
+    let sandboxKey: String
     let options: [String: JSONValue]
 
     init(from decoder: any Decoder) throws {
         let members = try WireMembers(decoder)
         networkID = try members.text("NetworkID")
         endpointID = try members.text("EndpointID")
+        sandboxKey = try members.text("SandboxKey")
         options = try members.value("Options", default: [:])
+    }
+
+    /// The sandbox's id, where it is one.
+    var sandbox: String? {
+        let id = sandboxKey.split(separator: "/").last.map(String.init) ?? ""
+        return (1...64).contains(id.utf8.count) && id.utf8.allSatisfy(\.isIDByte) ? id : nil
     }
 
     var logged: Logger.Metadata {

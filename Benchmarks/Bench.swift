@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Glibc
+
+/// Measures the daemon in a lab (see `scripts/bench`) and prints tables.
+@main
+struct Bench {
+    static func main() async {
+        do {
+            let plan = try Plan(CommandLine.arguments)
+            try await Bench(plan: plan).run()
+        } catch {
+            progress("\(error)")
+            exit(1)
+        }
+    }
+
+    let plan: Plan
+
+    func run() async throws {
+        let began = ContinuousClock.now
+        try Lab.require()
+        mkdir(plan.folder, 0o700)
+        print("calico-libnetwork, measured\(plan.isQuick ? " (quick: a smoke test, the figures mean little)" : "")\n")
+        progress("requests, one at a time")
+        print(try await Requests(plan: plan).measure().text)
+        for table in try Throughput(plan: plan).measure() { print(table.text) }
+        print(try ContainerStarts(plan: plan).measure().text)
+        print(try Memory(plan: plan).measure().text)
+        print(try DaemonStarts(plan: plan).measure().text)
+        print(try Lab.description(seconds: began.duration(to: .now) / .seconds(1)))
+    }
+}
+
+/// How much is measured.
+struct Plan {
+    let program: String
+    let isQuick: Bool
+    /// For stores and logs; must be on a disk.
+    let folder = "/var/lib/bench"
+
+    init(_ arguments: [String]) throws {
+        let words = arguments.dropFirst().filter { $0 != "--quick" }
+        guard words.count == 1, let program = words.first, !program.hasPrefix("-") else {
+            throw BenchmarkError("usage: calico-libnetwork-bench [--quick] PROGRAM; scripts/bench runs it in a lab")
+        }
+        self.program = program
+        isQuick = arguments.contains("--quick")
+    }
+
+    var rounds: Int { isQuick ? 20 : 300 }
+    var seconds: Double { isQuick ? 0.3 : 3 }
+    var clients: [Int] { [1, 8, 32] }
+    var containers: Int { isQuick ? 2 : 15 }
+    var allocations: Int { isQuick ? 100 : 1000 }
+    var starts: Int { isQuick ? 2 : 10 }
+}

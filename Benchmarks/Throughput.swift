@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Glibc
+
+/// What several clients at once get done.
+struct Throughput {
+    /// One run of some clients.
+    private struct Run {
+        let perSecond: Double
+        let leave: Sample
+    }
+
+    /// What one client did.
+    private struct Work: Sendable {
+        var count = 0
+        var leave = Sample()
+        var ended = ContinuousClock.now
+    }
+
+    let plan: Plan
+
+    func measure() throws -> [Table] {
+        let daemon = try Daemon(plan.program, store: "\(plan.folder)/throughput.sqlite")
+        try EngineCalls(client: 0).createNetwork()
+        _ = try run(1, seconds: plan.seconds / 10) { engine, _ in try engine.live { _, _ in } }  // to warm up
+        let tables = [try pairs(), try lives()]
+        try daemon.stop()
+        return tables
+    }
+
+    private func pairs() throws -> Table {
+        var table = Table(
+            "Address pairs: RequestAddress + ReleaseAddress", "clients", "per second", "against 1 client",
+            "predecessor",
+            "against it")
+        var single: Double?
+        for clients in plan.clients {
+            progress("address pairs, \(clients) clients")
+            let run = try run(clients) { engine, _ in try engine.release(try engine.requestAddress()) }
+            let published = Predecessor.pairs[clients] ?? 0
+            table.add(
+                "\(clients)", run.perSecond.text(0), (run.perSecond / (single ?? run.perSecond)).factor,
+                published.text(0), (run.perSecond / published).factor)
+            single = single ?? run.perSecond
+        }
+        return table
+    }
+
+    private func lives() throws -> Table {
+        var table = Table(
+            "Whole lives: RequestAddress, CreateEndpoint, Join, Leave, DeleteEndpoint, ReleaseAddress", "clients",
+            "per second", "against 1 client", "predecessor", "against it", "Leave median ms", "p95 ms")
+        var single: Double?
+        var left = (count: 0, milliseconds: 0.0)
+        for clients in plan.clients {
+            progress("container lives, \(clients) clients")
+            let run = try run(clients) { engine, work in
+                try engine.live { if $0 == .leave { work.leave.add($1) } }
+            }
+            let published = Predecessor.lives[clients] ?? 0
+            table.add(
+                "\(clients)", run.perSecond.text(0), (run.perSecond / (single ?? run.perSecond)).factor,
+                published.text(0), (run.perSecond / published).factor, run.leave.median.text(2), run.leave.p95.text(2))
+            single = single ?? run.perSecond
+            let links = try awaitLinks()
+            left = (max(left.count, links.count), max(left.milliseconds, links.milliseconds))
+        }
+        table.remarks = [
+            "Links go after Leave has answered: \(left.count) were there after a run at most, gone within "
+                + "\(left.milliseconds.text(0)) ms."
+        ]
+        return table
+    }
+
+    /// Links are removed after Leave has answered; none may pile up.
+    private func awaitLinks() throws -> (count: Int, milliseconds: Double) {
+        let start = ContinuousClock.now
+        let links = try Lab.containerLinks()
+        while try Lab.containerLinks() > 0 {
+            guard start.duration(to: .now) < .seconds(10) else {
+                throw BenchmarkError("\(try Lab.containerLinks()) links of containers stay behind")
+            }
+            usleep(1000)
+        }
+        return (links, links == 0 ? 0 : start.duration(to: .now) / .milliseconds(1))
+    }
+
+    private func run(
+        _ clients: Int, seconds: Double? = nil, _ step: @escaping @Sendable (EngineCalls, inout Work) throws -> Void
+    ) throws -> Run {
+        let start = ContinuousClock.now
+        let deadline = start + .seconds(seconds ?? plan.seconds)
+        let works = try onThreads(clients) { client in
+            let engine = try EngineCalls(client: clients << 8 | client)
+            var work = Work()
+            while ContinuousClock.now < deadline {
+                try step(engine, &work)
+                work.count += 1
+            }
+            work.ended = .now
+            return work
+        }
+        var leave = Sample()
+        for work in works { leave.add(work.leave) }
+        let ended = works.map(\.ended).max() ?? .now
+        return Run(
+            perSecond: Double(works.reduce(0) { $0 + $1.count }) / (start.duration(to: ended) / .seconds(1)),
+            leave: leave)
+    }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import CalicoModel
+import Datastore
+import Synchronization
+
+/// A store that counts its commits and fails, hangs or stops when a test says so.
+final class FaultyStore: KeyValueStore, Sendable {
+    private struct State {
+        var commits = 0
+        var hangs = false
+        var failsAfter: Int?
+    }
+
+    private let store: SQLiteStore
+    private let state = Mutex(State())
+
+    init(on store: SQLiteStore) { self.store = store }
+
+    /// Transactions that were committed through this.
+    var commits: Int { state.withLock { $0.commits } }
+    /// Writes to disk, fewer where transactions shared one.
+    var diskCommits: Int { get async { await store.counters.diskCommits } }
+
+    func hang(_ hangs: Bool = true) { state.withLock { $0.hangs = hangs } }
+    /// Commits after the next `count` fail; `nil` heals the store.
+    func fail(after count: Int?) { state.withLock { $0.failsAfter = count } }
+
+    func get(_ key: Key) async throws(StoreError) -> Entry? { try await store.get(key) }
+    func list(under prefix: Key) async throws(StoreError) -> Snapshot { try await store.list(under: prefix) }
+
+    func commit(_ transaction: Transaction) async throws(StoreError) -> CommitOutcome {
+        while state.withLock({ $0.hangs }) { try? await Task.sleep(for: .milliseconds(5)) }
+        let fails = state.withLock { state in
+            guard let left = state.failsAfter else { return false }
+            state.failsAfter = max(0, left - 1)
+            return left == 0
+        }
+        if fails { throw .unavailable("the disk is on fire") }
+        let outcome = try await store.commit(transaction)
+        if case .committed = outcome { state.withLock { $0.commits += 1 } }
+        return outcome
+    }
+
+    func changes(under prefix: Key, after revision: Revision) -> AsyncThrowingStream<[Change], any Error> {
+        store.changes(under: prefix, after: revision)
+    }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Dataplane
+import Datastore
+import Foundation
+import Hummingbird
+import HummingbirdTesting
+import IPAM
+import Logging
+import Testing
+
+@testable import LibnetworkPlugin
+
+/// The whole plugin in this process: both drivers behind their HTTP front, a real store, real IPAM, and a kernel and an
+/// engine that only keep what they are told.
+final class Plugin: Sendable {
+    static let node = "host-1"
+
+    let store: any KeyValueStore
+    let replica: Replica<ClusterState>
+    let dataplane: RecordingDataplane
+    let engine: RecordedEngine
+    let allocator: AddressAllocator
+    let network: NetworkDriver
+    let ipam: IPAMDriver
+    let gate = Gate()
+    private let networkClient: any ApplicationProtocol
+    private let ipamClient: any ApplicationProtocol
+
+    /// On `store`, which an earlier plugin may have filled: what a restarted process finds.
+    init(
+        on store: any KeyValueStore, dataplane: RecordingDataplane = RecordingDataplane(),
+        engine: RecordedEngine = RecordedEngine(), settings: NetworkDriver.Settings = .init(),
+        limit: Duration = .seconds(10)
+    ) async throws {
+        let logger = Logger.silent
+        self.store = store
+        self.dataplane = dataplane
+        self.engine = engine
+        replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
+        _ = try await replica.load()
+        allocator = AddressAllocator(store: store, replica: replica, node: Self.node, logger: logger)
+        network = NetworkDriver(
+            store: store, replica: replica, dataplane: dataplane, engine: engine, node: Self.node, settings: settings,
+            logger: logger)
+        ipam = IPAMDriver(
+            allocator: allocator, replica: replica, dataplane: dataplane, node: Self.node, logger: logger)
+        let responder = { [gate] in PluginResponder(routes: $0, gate: gate, limit: limit, logger: logger) }
+        networkClient = Application(responder: responder(.networkDriver(network)), logger: logger)
+        ipamClient = Application(responder: responder(.ipamDriver(ipam)), logger: logger)
+        await network.restorePorts()
+        await gate.open()
+    }
+
+    /// A fresh store in memory with the pools p4, 192.168.0.0/16, and p6, fd00:1::/64, or those given.
+    static func fresh(
+        pools: [String: String] = ["p4": "192.168.0.0/16", "p6": "fd00:1::/64"],
+        engine: RecordedEngine = RecordedEngine(), settings: NetworkDriver.Settings = .init(),
+        limit: Duration = .seconds(10)
+    ) async throws -> Plugin {
+        let store = FaultyStore(on: try SQLiteStore(path: ":memory:"))
+        for (name, cidr) in pools { try await store.put(pool: name, cidr) }
+        return try await Plugin(on: store, engine: engine, settings: settings, limit: limit)
+    }
+
+    /// What a process finds that starts after this one was killed: the store and the kernel, nothing else.
+    func restarted() async throws -> Plugin {
+        try await Plugin(on: store, dataplane: dataplane, engine: engine)
+    }
+
+    var faults: FaultyStore {
+        guard let store = store as? FaultyStore else { preconditionFailure("this plugin's store has no faults") }
+        return store
+    }
+
+    // MARK: Calls
+
+    @discardableResult
+    func call(_ method: String, _ body: String = "", on socket: Socket? = nil) async throws -> Reply {
+        try await send(method, body, on: socket ?? .of(method))
+    }
+
+    func send(_ path: String, _ body: String, _ verb: HTTPRequest.Method = .post, on socket: Socket) async throws -> Reply {
+        let application = socket == .network ? networkClient : ipamClient
+        return try await Self.execute(application, path, body, verb)
+    }
+
+    private static func execute(
+        _ application: some ApplicationProtocol, _ path: String, _ body: String, _ verb: HTTPRequest.Method
+    ) async throws -> Reply {
+        try await application.test(.router) { client in
+            try await client.execute(uri: "/" + path, method: verb, body: ByteBuffer(string: body)) { response in
+                Reply(status: Int(response.status.code), text: String(buffer: response.body))
+            }
+        }
+    }
+}
+
+/// Which of the two sockets a request goes to.
+enum Socket: Sendable {
+    case network, ipam
+
+    static func of(_ method: String) -> Socket { method.hasPrefix("IpamDriver") ? .ipam : .network }
+}
+
+/// What the plugin answered.
+struct Reply: Sendable, CustomStringConvertible {
+    let status: Int
+    let text: String
+
+    var json: JSONValue { (try? JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))) ?? .null }
+    var description: String { "\(status) \(text)" }
+    subscript(name: String) -> JSONValue? { json[name] }
+    /// The refusal as the engine shows it.
+    var refusal: String? { status == 200 ? nil : json["Err"]?.string }
+    /// The address of an answer to RequestAddress.
+    var address: String? { json["Address"]?.string?.split(separator: "/").first.map(String.init) }
+}
+
+extension Logger {
+    static var silent: Logger { Logger(label: "test") { _ in SwiftLogNoOpLogHandler() } }
+}
