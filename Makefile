@@ -10,7 +10,7 @@ DESTDIR ?=
 BINARY := .build/calico-libnetwork
 SIZE_LIMIT := 40000000
 RELEASE := -c release --static-swift-stdlib
-FORMATTED := Package.swift Sources Tests
+FORMATTED := Package.swift Sources Tests Benchmarks
 
 .PHONY: help demo test build bench format lint install clean
 
@@ -22,7 +22,7 @@ demo: ## see it work: an engine, two Calico networks, containers that talk, in a
 
 test: ## install what is missing and run the whole suite (as root; FILTER=SystemTests runs a part)
 	@scripts/prerequisites test
-	swift test $(if $(FILTER),--filter '$(FILTER)')
+	swift test --disable-xctest $(if $(FILTER),--filter '$(FILTER)')
 
 build: ## build the stripped release program, .build/calico-libnetwork
 	@scripts/prerequisites build

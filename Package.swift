@@ -4,12 +4,13 @@
 
 import PackageDescription
 
-let settings: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    // CI: a warning of ours is an error.
-] + (Context.environment["CALICO_LIBNETWORK_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
+let settings: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        // CI: a warning of ours is an error.
+    ] + (Context.environment["CALICO_LIBNETWORK_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
 let package = Package(
     name: "calico-libnetwork",
@@ -74,6 +75,9 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
+        .executableTarget(
+            name: "calico-libnetwork-bench", dependencies: ["CalicoModel", "Datastore"], path: "Benchmarks",
+            swiftSettings: settings),
         .testTarget(name: "AddressingTests", dependencies: ["Addressing"], swiftSettings: settings),
         .testTarget(name: "CalicoModelTests", dependencies: ["CalicoModel", "Addressing"], swiftSettings: settings),
         .testTarget(
@@ -93,7 +97,8 @@ let package = Package(
         .testTarget(
             name: "DataplaneTests",
             dependencies: [
-                "Dataplane", "CalicoModel", "LinuxNetwork", "Addressing", .product(name: "Logging", package: "swift-log"),
+                "Dataplane", "CalicoModel", "LinuxNetwork", "Addressing",
+                .product(name: "Logging", package: "swift-log"),
             ],
             exclude: ["Golden"], swiftSettings: settings),
         .testTarget(

@@ -8,7 +8,7 @@ import Synchronization
 /// What a ``Replica`` builds from a store's changes.
 public protocol ReplicaState: Sendable {
     init()
-    /// Takes in that `change.key` now holds `change.value`. Must not fail: an unreadable value is kept out and logged.
+    /// Takes in that `change.key` now holds `change.value`. Must not fail: an unreadable value is kept out.
     mutating func apply(_ change: Change)
 }
 

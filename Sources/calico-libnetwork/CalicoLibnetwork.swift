@@ -15,7 +15,7 @@ struct CalicoLibnetwork: AsyncParsableCommand {
               docker network create -d calico --ipam-driver calico-ipam web
               docker run --rm --network web busybox ip address
 
-            Settings come from flags, then the environment, then defaults; 'config show' lists them.
+            Settings come from the environment, then defaults; 'config show' lists them.
             Exit status: 0 done, 1 failed, 64 wrong usage.
             """,
         version: Version.text,

@@ -71,11 +71,15 @@ struct Configuration {
     private static func usable(_ node: String, from origin: String) throws -> String {
         guard Validation.isResourceName(node) else {
             throw Problem(
-                description: "\"\(node)\" (from: \(origin)) cannot be a node's name in Calico: wants lower-case letters, "
+                description:
+                    "\"\(node)\" (from: \(origin)) cannot be a node's name in Calico: wants lower-case letters, "
                     + "digits, '-' and '.', a letter or digit at both ends; set NODENAME")
         }
         return node
     }
+
+    /// Where the driver of this name listens; the engine finds it by the file's name.
+    func socket(_ driver: String) -> String { "\(socketDirectory)/\(driver).sock" }
 
     private static func driver(_ reader: inout SettingReader) throws -> NetworkDriver.Settings {
         var settings = NetworkDriver.Settings()
@@ -201,7 +205,9 @@ enum NodeName {
         }
         let file = environment["CALICO_NODENAME_FILE"] ?? "/var/lib/calico/nodename"
         for variable in ["CALICO_NODENAME", "NODENAME"] {
-            if let text = environment[variable].map(trimmed), !text.isEmpty { return (text, "environment (\(variable))") }
+            if let text = environment[variable].map(trimmed), !text.isEmpty {
+                return (text, "environment (\(variable))")
+            }
         }
         if let text = readFile(file).map(trimmed), !text.isEmpty { return (text, file) }
         if let text = environment["HOSTNAME"].map(trimmed), !text.isEmpty {

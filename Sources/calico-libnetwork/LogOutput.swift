@@ -36,7 +36,8 @@ struct LogOutput: LogHandler {
     private func text(_ event: LogEvent, _ metadata: Logger.Metadata) -> String {
         let facts = metadata.sorted { $0.key < $1.key }.map { key, value in
             let text = "\(value)"
-            return " \(key)=" + (text.contains(where: { $0 == " " || $0 == "\"" || $0.isNewline }) ? quoted(text) : text)
+            return " \(key)="
+                + (text.contains(where: { $0 == " " || $0 == "\"" || $0.isNewline }) ? quoted(text) : text)
         }
         return "\(Timestamp.text(.now)) \(event.level.rawValue) \(event.message)\(facts.joined())"
     }

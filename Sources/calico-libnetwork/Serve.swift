@@ -52,6 +52,7 @@ private struct Daemon {
         self.configuration = configuration
         self.logger = logger
         try Folder.create(configuration.socketDirectory)
+        try SocketOwner.check(["calico", "calico-ipam"].map(configuration.socket))
         try Folder.create(Folder.parent(of: configuration.sqlitePath))
         store = try SQLiteStore(path: configuration.sqlitePath)
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
@@ -93,7 +94,7 @@ private struct Daemon {
 
     private func server(_ name: String, _ routes: PluginRoutes) -> any Service {
         PluginServer.make(
-            socket: "\(configuration.socketDirectory)/\(name).sock",
+            socket: configuration.socket(name),
             responder: PluginResponder(
                 routes: routes, gate: gate, limit: configuration.requestTimeout, logger: logger), logger: logger)
     }

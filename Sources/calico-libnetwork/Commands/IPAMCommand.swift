@@ -44,7 +44,9 @@ struct IPAMCommand: AsyncParsableCommand {
             guard let address = IPAddress(text) else { throw ValidationFailure("\(text) is not an IP address") }
             let facts = AddressFacts(address, in: state)
             guard output.format == .table else { return print(try OutputOptions.json(facts)) }
-            print("\(address) is \(facts.owner == nil ? "free" : "in use")" + (facts.pool.map { " in pool \($0)" } ?? ", in no pool"))
+            print(
+                "\(address) is \(facts.owner == nil ? "free" : "in use")"
+                    + (facts.pool.map { " in pool \($0)" } ?? ", in no pool"))
             for (name, value) in (facts.owner ?? [:]).sorted(by: { $0.key < $1.key }) { print("  \(name): \(value)") }
         }
     }
@@ -56,7 +58,8 @@ struct IPAMCommand: AsyncParsableCommand {
 
         init(_ state: ClusterState, blocks: Bool) {
             pools = state.poolsInOrder.map { PoolUsage($0, in: state) }
-            self.blocks = blocks ? state.blocks.values.map(\.value).sorted { $0.cidr < $1.cidr }.map(BlockUsage.init) : nil
+            self.blocks =
+                blocks ? state.blocks.values.map(\.value).sorted { $0.cidr < $1.cidr }.map(BlockUsage.init) : nil
             handles = state.handles.count
         }
     }

@@ -42,7 +42,9 @@ struct NetworkCommand: AsyncParsableCommand {
 
         func run() async throws {
             let state = try await CommandStore.open().state
-            let rows = state.networks.values.map { Row($0.value, in: state) }.sorted { ($0.name ?? $0.id) < ($1.name ?? $1.id) }
+            let rows = state.networks.values.map { Row($0.value, in: state) }.sorted {
+                ($0.name ?? $0.id) < ($1.name ?? $1.id)
+            }
             try output.print(
                 rows,
                 columns: [
@@ -93,7 +95,9 @@ struct EndpointCommand: AsyncParsableCommand {
             let command = try await CommandStore.open()
             let rows = command.state.endpoints.values.map(\.value)
                 .filter { allNodes || $0.spec.node == command.configuration.node }
-                .map(Row.init).sorted { ($0.networkName ?? "", $0.addresses.first ?? "") < ($1.networkName ?? "", $1.addresses.first ?? "") }
+                .map(Row.init).sorted {
+                    ($0.networkName ?? "", $0.addresses.first ?? "") < ($1.networkName ?? "", $1.addresses.first ?? "")
+                }
             try output.print(
                 rows,
                 columns: [

@@ -20,7 +20,8 @@ struct OutputOptions: ParsableArguments {
     func print<Row: Encodable>(_ rows: [Row], columns: [(title: String, text: (Row) -> String)]) throws {
         switch format {
         case .json: Swift.print(try OutputOptions.json(rows))
-        case .table: Swift.print(Table(titles: columns.map(\.title), rows: rows.map { row in columns.map { $0.text(row) } }))
+        case .table:
+            Swift.print(Table(titles: columns.map(\.title), rows: rows.map { row in columns.map { $0.text(row) } }))
         }
     }
 

@@ -153,7 +153,8 @@ extension ClusterState {
         if let block = blocks.keys.first(where: {
             pool.spec.cidr.contains($0) && $0.prefixLength != pool.spec.blockPrefixLength
         }) {
-            throw ValidationFailure("block \(block) of a former pool is still there; use --block-size \(block.prefixLength)")
+            throw ValidationFailure(
+                "block \(block) of a former pool is still there; use --block-size \(block.prefixLength)")
         }
         return Transaction(if: [.absent(pool.key)], writes: [.put(pool.key, pool)])
     }
@@ -163,7 +164,8 @@ extension ClusterState {
         let users = networks.values.map(\.value).filter { $0.pools.contains(pool.name) }
         guard users.isEmpty else {
             let names = users.map { $0.name ?? String($0.id.prefix(12)) }.sorted().joined(separator: ", ")
-            throw ValidationFailure("pool \(pool.name) is used by network \(names); remove that first (docker network rm)")
+            throw ValidationFailure(
+                "pool \(pool.name) is used by network \(names); remove that first (docker network rm)")
         }
         let inUse = PoolUsage(pool, in: self).inUse
         guard inUse == 0 else {

@@ -4,6 +4,7 @@
 import Addressing
 import CalicoModel
 import Datastore
+import IPAM
 import Testing
 
 @testable import LibnetworkPlugin

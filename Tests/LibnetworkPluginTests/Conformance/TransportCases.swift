@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import CalicoModel
+import HTTPTypes
 import Testing
 
 @testable import LibnetworkPlugin

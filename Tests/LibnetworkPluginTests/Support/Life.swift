@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import CalicoModel
+import LibnetworkPlugin
 import Testing
 
 /// Ids as Docker makes them.

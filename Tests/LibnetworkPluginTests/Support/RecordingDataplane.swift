@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import Addressing
+import CalicoModel
 import Dataplane
 import Synchronization
 

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Dataplane
+import Datastore
+import Testing
+
+@testable import LibnetworkPlugin
+
+@Suite struct `A network's profile` {
+    private func profile(_ name: String, _ plugin: Plugin) -> Profile? {
+        plugin.replica.read { $0.profiles[name]?.value }
+    }
+
+    @Test func `the first endpoint makes it, with the rule and label that let members meet`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await plugin.createNetwork(name: "web")
+        try await eventually { plugin.record(dockerID(0xabc))?.name == "web" }
+        #expect(profile("web", plugin) == nil)
+        try await Life(1).start(plugin)
+        let made = try #require(profile("web", plugin))
+        #expect(made.spec.labelsToApply == ["web": ""])
+        #expect(made.spec.ingress.map(\.source.selector) == ["has(web)"])
+        #expect(made.spec.egress == [Rule(action: .allow)])
+        #expect(try plugin.endpoint(dockerID(1))?.spec.profiles == ["web"])
+    }
+
+    @Test func `the last network that uses it takes it along, and none before`() async throws {
+        let plugin = try await Plugin.fresh()
+        let networks = [dockerID(0xa1), dockerID(0xa2)]
+        for (number, network) in networks.enumerated() {
+            plugin.engine.learn(network, .init(name: "web"))
+            try await plugin.createNetwork(network)
+            let life = Life(number, network: network)
+            try await life.stop(try await life.start(plugin), plugin)
+        }
+        try await plugin.deleteNetwork(networks[0])
+        #expect(profile("web", plugin) != nil)
+        try await plugin.deleteNetwork(networks[1])
+        try await plugin.expectNothingLeft()
+    }
+
+    @Test func `somebody else's profile of that name is used and stays`() async throws {
+        let plugin = try await Plugin.fresh()
+        let theirs = Profile(
+            metadata: ResourceMetadata(name: "web").asCreated(), spec: ProfileSpec(egress: [Rule(action: .deny)]))
+        _ = try await plugin.store.commit(Transaction(writes: [.put(theirs.key, theirs)]))
+        await plugin.replica.refresh()
+        plugin.engine.learn(dockerID(0xabc), .init(name: "web"))
+        let life = Life(1)
+        try await life.stop(try await life.start(plugin), plugin)
+        try await plugin.deleteNetwork()
+        #expect(profile("web", plugin)?.spec == theirs.spec)
+    }
+
+    @Test func `an endpoint's own profile is its own alone`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([dockerID(0xabc): .init(name: "web")]))
+        try await plugin.createNetwork()
+        var first = Life(1)
+        first.options = #"{"org.projectcalico.profile":"special"}"#
+        try await first.start(plugin)
+        try await Life(2).start(plugin)
+        var third = Life(3)
+        third.options = #"{"org.projectcalico.profile":"none"}"#
+        try await third.start(plugin)
+        #expect(try plugin.endpoint(first.endpoint)?.spec.profiles == ["special"])
+        #expect(try plugin.endpoint(dockerID(2))?.spec.profiles == ["web"])
+        #expect(try plugin.endpoint(third.endpoint)?.spec.profiles == [])
+        #expect(plugin.record(dockerID(0xabc))?.profile == "web")
+        #expect(profile("special", plugin) == nil)
+    }
+
+    @Test func `a network may name its profile, or have none`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await plugin.createNetwork(dockerID(0xa1), generic: #"{"org.projectcalico.profile":"team"}"#)
+        try await plugin.createNetwork(dockerID(0xa2), generic: #"{"org.projectcalico.profile":"none"}"#)
+        try await Life(1, network: dockerID(0xa1)).start(plugin)
+        try await Life(2, network: dockerID(0xa2)).start(plugin)
+        #expect(try plugin.endpoint(dockerID(1))?.spec.profiles == ["team"])
+        #expect(try plugin.endpoint(dockerID(2))?.spec.profiles == [])
+        #expect(try await plugin.contents().profiles == ["team"])
+    }
+
+    @Test func `no profile is made where the host wants none`() async throws {
+        var settings = NetworkDriver.Settings()
+        settings.createsProfiles = false
+        let plugin = try await Plugin.fresh(settings: settings)
+        try await plugin.createNetwork(dockerID(0xa1), generic: #"{"org.projectcalico.profile":"team"}"#)
+        try await Life(1, network: dockerID(0xa1)).start(plugin)
+        try await Life(2).start(plugin)
+        #expect(try plugin.endpoint(dockerID(1))?.spec.profiles == ["team"])
+        #expect(try plugin.endpoint(dockerID(2))?.spec.profiles == [])
+        #expect(try await plugin.contents().profiles.isEmpty)
+    }
+
+    /// Digests: `printf %s NAME | sha256sum | cut -c1-8`.
+    @Test(arguments: [
+        ("web", "web"), ("web-1.prod", "web-1.prod"), ("9lives", "9lives"), ("Web", "web-NN"),
+        ("my_net", "my-net-NN"), ("a..b", "a--b-NN"), ("___", "network-NN"), ("web_", "web-NN"),
+        (String(repeating: "x", count: 63), String(repeating: "x", count: 63)),
+        (String(repeating: "x", count: 64), String(repeating: "x", count: 54) + "-NN"),
+    ])
+    func `it is named after the network, in the nearest legal form`(_ network: String, _ expected: String) throws {
+        let name = ProfileName.make(network: network)
+        #expect(name == expected.replacing("NN", with: Self.digests[network] ?? ""))
+        #expect(Validation.isResourceName(name) && Validation.isLabelKey(name))
+        #expect(throws: Never.self) { try Selector("has(\(name))") }
+    }
+
+    private static let digests = [
+        "Web": "29751047",
+        "my_net": "01e69565",
+        "a..b": "f62b4241",
+        "___": "bda25155",
+        "web_": "a2a7447b",
+        String(repeating: "x", count: 64): "7ce10097",
+    ]
+}
+
+@Suite struct `A network's next hop and options` {
+    @Test func `networks made at once have different next hops, and a deleted one's is used again`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<20 { group.addTask { try await plugin.createNetwork(dockerID(0x100 + number)) } }
+            try await group.waitForAll()
+        }
+        let hops = (0..<20).compactMap { plugin.record(dockerID(0x100 + $0))?.nextHop }
+        #expect(hops.sorted() == Array(1...20))
+        let freed = hops[7]
+        try await plugin.deleteNetwork(dockerID(0x107))
+        try await plugin.createNetwork(dockerID(0x200))
+        #expect(plugin.record(dockerID(0x200))?.nextHop == freed)
+    }
+
+    @Test func `networks that nobody told us of have different next hops too`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<8 {
+                group.addTask { try await Life(number, network: dockerID(0x100 + number)).start(plugin) }
+            }
+            try await group.waitForAll()
+        }
+        #expect((0..<8).compactMap { plugin.record(dockerID(0x100 + $0))?.nextHop }.sorted() == Array(1...8))
+    }
+
+    @Test func `an internal network's containers reach its own subnets only, of each family they have`() async throws {
+        let plugin = try await Plugin.fresh()
+        let pools = try await plugin.createNetwork(subnet: "192.168.8.0/24", v6: true, isInternal: true)
+        let life = Life(1, pools: pools)
+        try await life.start(plugin)
+        let reply = try await life.join(plugin)
+        #expect(reply["Gateway"] == nil && reply["GatewayIPv6"] == nil)
+        let far = (reply["StaticRoutes"]?.array ?? []).filter { $0["RouteType"] == .integer(0) }
+        #expect(far.map { $0["Destination"]?.string } == ["192.168.8.0/24", "fd00:1::/64"])
+        #expect(far.map { $0["NextHop"]?.string } == ["169.254.1.1", "fe80::1"])
+    }
+
+    @Test func `options of a network reach its endpoints`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await plugin.createNetwork(
+            generic: #"{"com.docker.network.driver.mtu":"1400","com.docker.network.container_iface_prefix":"web","#
+                + #""org.projectcalico.label.tier":"front","com.docker.network.unknown":"x"}"#)
+        var life = Life(1)
+        life.options = #"{"org.projectcalico.label.role":"db"}"#
+        try await life.start(plugin)
+        #expect(try await life.join(plugin)["InterfaceName"]?["DstPrefix"]?.string == "web")
+        #expect(plugin.dataplane.link(EndpointIdentity.interfaceName(life.endpoint))?.mtu == 1400)
+        let labels = try plugin.endpoint(life.endpoint)?.metadata.labels
+        #expect(labels?["tier"] == "front" && labels?["role"] == "db")
+    }
+
+    @Test(arguments: [
+        (#"{"com.docker.network.driver.mtu":"67"}"#, "not an MTU"),
+        (#"{"com.docker.network.driver.mtu":"big"}"#, "not an MTU"),
+        (#"{"com.docker.network.container_iface_prefix":"much-too-long"}"#, "not an interface prefix"),
+        (#"{"org.projectcalico.profile":"Not Legal"}"#, "not a profile name"),
+        (#"{"org.projectcalico.label.-":"x"}"#, "not a label"),
+        (#"{"org.projectcalico.label.a":"b c"}"#, "not a label"),
+        (#"{"zeta":"1","alpha":"2","com.docker.network.fine":"3"}"#, "knows no option alpha, zeta;"),
+    ])
+    func `a malformed or unknown option is refused by name`(_ generic: String, _ words: String) async throws {
+        let plugin = try await Plugin.fresh()
+        let reply = try await plugin.call("NetworkDriver.CreateNetwork", Sample.create(generic: generic))
+        #expect(reply.refusal?.contains(words) == true, "\(reply)")
+        try await plugin.expectNothingLeft()
+    }
+
+    @Test(arguments: [
+        "CalicoPoolIPv4", "CalicoPoolIPv6", "p4", "p4@192.168.8.0/24", "p4#192.168.8.0/24",
+        "p4@192.168.8.0/22#192.168.8.0/24", "p6@fd00:1::/80#fd00:1::/96",
+    ])
+    func `a pool's id is read back as it was given`(_ text: String) {
+        #expect(PoolID(text)?.description == text)
+    }
+
+    @Test(arguments: ["", "@192.168.8.0/24", "#192.168.8.0/24", "p4@", "p4#x", "p4@10.0.0.0/8#"])
+    func `what is no pool's id is none`(_ text: String) { #expect(PoolID(text) == nil) }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import CalicoModel
+import Glibc
+import Testing
+
+@testable import LibnetworkPlugin
+
+@Suite struct `Published ports` {
+    private func binding(_ first: UInt16, _ last: UInt16? = nil, container: Int = 80, ip: String = "") -> String {
+        #"{"Proto":6,"IP":"","Port":\#(container),"HostIP":"\#(ip)","HostPort":\#(first),"HostPortEnd":\#(last ?? first)}"#
+    }
+
+    private func ports(_ life: Life, _ plugin: Plugin) throws -> [UInt16] {
+        try plugin.endpoint(life.endpoint)?.spec.ports.compactMap(\.hostPort) ?? []
+    }
+
+    @Test func `a published port is taken on the host, recorded with its endpoint, and in force`() async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let port = try HostPort.free()
+        #expect(try await life.program(plugin, ports: "[\(binding(port))]").status == 200)
+        #expect(!HostPort.isFree(port))
+        #expect(try ports(life, plugin) == [port])
+        #expect(!plugin.dataplane.changes.isEmpty)
+    }
+
+    @Test func `the same request again gives the same ports`() async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let both = "[\(binding(0)),\(binding(0)),\(binding(0, container: 81))]"
+        _ = try await life.program(plugin, ports: both)
+        let first = try ports(life, plugin)
+        _ = try await life.program(plugin, ports: both)
+        #expect(try ports(life, plugin) == first)
+        #expect(Set(first).count == 3 && !first.contains(0))
+    }
+
+    @Test func `a port that another program uses is refused by number, and none of the others stays taken`() async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let free = try HostPort.free()
+        let busy = try HostPort.free()
+        let program = try HostPort.occupy(busy)
+        defer { close(program) }
+        let reply = try await life.program(plugin, ports: "[\(binding(free)),\(binding(busy, container: 81))]")
+        #expect(reply.refusal?.contains("cannot publish port \(busy)/tcp on this host") == true, "\(reply)")
+        #expect(reply.refusal?.contains("another program or container uses it") == true)
+        #expect(HostPort.isFree(free))
+        #expect(try ports(life, plugin) == [])
+    }
+
+    @Test func `a range gives its first free port`() async throws {
+        let plugin = try await Plugin.fresh()
+        let first = try HostPort.freeRange(3)
+        for (number, expected) in [(1, first), (2, first + 1), (3, first + 2)] {
+            let life = Life(number)
+            try await life.start(plugin)
+            #expect(try await life.program(plugin, ports: "[\(binding(first, first + 2))]").status == 200)
+            #expect(try ports(life, plugin) == [expected])
+        }
+        let fourth = Life(4)
+        try await fourth.start(plugin)
+        #expect(try await fourth.program(plugin, ports: "[\(binding(first, first + 2))]").status == 500)
+    }
+
+    @Test(arguments: ["revoke", "leave", "delete"])
+    func `a port is free again after each way to end`(_ end: String) async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let port = try HostPort.free()
+        _ = try await life.program(plugin, ports: "[\(binding(port))]")
+        let reply =
+            switch end {
+            case "revoke": try await life.revoke(plugin)
+            case "leave": try await life.leave(plugin)
+            default: try await life.deleteEndpoint(plugin)
+            }
+        #expect(reply.status == 200)
+        #expect(HostPort.isFree(port))
+    }
+
+    @Test func `a restarted plugin takes its ports again`() async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let port = try HostPort.free()
+        _ = try await life.program(plugin, ports: "[\(binding(port, ip: "127.0.0.1"))]")
+        // What the kernel does when a process dies.
+        await plugin.network.ports.release(life.endpoint)
+        #expect(HostPort.isFree(port))
+        let next = try await plugin.restarted()
+        #expect(!HostPort.isFree(port))
+        #expect(try ports(life, next) == [port])
+        #expect(try await life.revoke(next).status == 200)
+        #expect(HostPort.isFree(port))
+    }
+
+    @Test(arguments: [
+        (#"{"Port":80}"#, "without protocol or port"), (#"{"Proto":1,"Port":80}"#, "protocol 1 has no ports"),
+        (#"{"Proto":6,"Port":70000}"#, "without protocol or port"),
+        (#"{"Proto":6,"Port":80,"HostIP":"here"}"#, "\"here\" is not an address"),
+        (#"{"Proto":6,"Port":80,"HostIP":"203.0.113.7","HostPort":8080}"#, "on 203.0.113.7"),
+    ])
+    func `a malformed mapping is refused in words`(_ entry: String, _ words: String) async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let reply = try await life.program(plugin, ports: "[\(entry)]")
+        #expect(reply.refusal?.contains(words) == true, "\(reply)")
+    }
+
+    @Test func `UDP and TCP share a number`() async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let port = try HostPort.free()
+        let udp = #"{"Proto":17,"Port":53,"HostPort":\#(port)}"#
+        #expect(try await life.program(plugin, ports: "[\(binding(port)),\(udp)]").status == 200)
+        #expect(try ports(life, plugin) == [port, port])
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Datastore
+import Foundation
+import IPAM
+import Testing
+
+@testable import LibnetworkPlugin
+
+@Suite struct `What nobody asks us to give back` {
+    private let later = Date.now.addingTimeInterval(Orphan.grace + 5)
+    private let network = dockerID(0xabc)
+
+    @Test func `an address whose endpoint never came is released, but not before its time`() async throws {
+        let plugin = try await Plugin.fresh()
+        let reply = try await Life(1).requestAddress("CalicoPoolIPv4", plugin)
+        let reconciler = plugin.reconciler()
+        await reconciler.sweep()
+        #expect(try await plugin.contents().addresses == [try #require(reply.address)])
+        await reconciler.sweep(at: later)
+        try await plugin.expectNothingLeft()
+    }
+
+    @Test func `an address in use stays, however old`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([network: .init(name: "web", endpoints: [dockerID(1)])]))
+        let addresses = try await Life(1).start(plugin)
+        for _ in 0..<3 { await plugin.reconciler().sweep(at: later) }
+        #expect(try await plugin.contents().addresses == Set(addresses))
+    }
+
+    @Test func `a reserved address is never reclaimed`() async throws {
+        let plugin = try await Plugin.fresh()
+        _ = try await plugin.call("IpamDriver.RequestAddress", Sample.address("p4", "192.168.0.5"))
+        await plugin.reconciler().sweep(at: later)
+        #expect(try await plugin.contents().addresses == ["192.168.0.5"])
+        #expect(try await Life(1).requestAddress("p4", plugin, address: "192.168.0.5").status == 500)
+    }
+
+    @Test func `no address is released while an endpoint cannot be read`() async throws {
+        let plugin = try await Plugin.fresh()
+        let addresses = try await Life(1).start(plugin)
+        let key = try plugin.network.identity(dockerID(1)).key()
+        _ = try await plugin.store.commit(Transaction(writes: [.put(key, bytes: Data("{}}".utf8))]))
+        let next = try await plugin.restarted()
+        await next.reconciler().sweep(at: later)
+        #expect(next.replica.read { $0.owner(of: IPAddress(addresses[0]) ?? IPAddress(family: .v4, value: 0)) } != nil)
+    }
+
+    @Test func `another node's addresses and other orchestrators' stay`() async throws {
+        let plugin = try await Plugin.fresh()
+        let old = ["node": "host-2", "mac": "02:42:00:00:00:01", "timestamp": "2020-01-01T00:00:00Z"]
+        for (handle, address) in [("libnetwork.host-2.024200000001", "192.168.0.5"), ("k8s.web", "192.168.0.6")] {
+            _ = try await plugin.allocator.assign(
+                .init(family: .v4, address: IPAddress(address), owner: .init(handleID: handle, secondary: old)))
+        }
+        await plugin.reconciler().sweep(at: later)
+        #expect(try await plugin.contents().addresses.count == 2)
+    }
+
+    @Test func `an endpoint that the engine does not know goes at the second sweep`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([network: .init(name: "web")]))
+        try await Life(1).start(plugin)
+        let reconciler = plugin.reconciler()
+        await reconciler.sweep()
+        #expect(try await plugin.contents().endpoints.count == 1)
+        await reconciler.sweep()
+        #expect(try await plugin.contents() == Contents(networks: [network], profiles: ["web"]))
+        #expect(plugin.dataplane.interfaces.isEmpty)
+    }
+
+    @Test func `an endpoint found again in between stays`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([network: .init(name: "web")]))
+        try await Life(1).start(plugin)
+        let reconciler = plugin.reconciler()
+        await reconciler.sweep()
+        plugin.engine.learn(network, .init(name: "web", endpoints: [dockerID(1)]))
+        await reconciler.sweep()
+        plugin.engine.learn(network, .init(name: "web"))
+        await reconciler.sweep()
+        #expect(try await plugin.contents().endpoints.count == 1)
+    }
+
+    @Test func `an endpoint with somebody behind its interface stays`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([network: .init(name: "web")]))
+        try await Life(1).start(plugin)
+        plugin.dataplane.keepAlive(EndpointIdentity.interfaceName(dockerID(1)))
+        let reconciler = plugin.reconciler()
+        for _ in 0..<3 { await reconciler.sweep(at: later) }
+        #expect(try await plugin.contents().endpoints.count == 1)
+    }
+
+    @Test func `an engine that does not answer costs nobody anything`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([network: .init(name: "web")]))
+        try await Life(1).start(plugin)
+        plugin.engine.fallSilent()
+        let before = try await plugin.contents()
+        let reconciler = plugin.reconciler()
+        for _ in 0..<3 { await reconciler.sweep(at: later) }
+        #expect(try await plugin.contents() == before)
+    }
+
+    @Test func `a network that the engine twice does not know goes`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await plugin.createNetwork()
+        let reconciler = plugin.reconciler()
+        await reconciler.sweep()
+        #expect(try await plugin.contents().networks == [network])
+        await reconciler.sweep()
+        try await plugin.expectNothingLeft()
+    }
+
+    @Test func `a stale endpoint's removal leaves its address to the container that has it now`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([network: .init(name: "web")]))
+        let stale = Life(1)
+        let addresses = try await stale.start(plugin)
+        // The engine released the address while the endpoint was being written, and gave it to another container.
+        try await stale.release(addresses, plugin)
+        #expect(try await stale.createEndpoint(addresses, plugin).status == 200)
+        #expect(try await Life(2).requestAddress("p4", plugin, address: addresses[0]).status == 200)
+        let reconciler = plugin.reconciler()
+        for _ in 0..<2 { await reconciler.sweep() }
+        let contents = try await plugin.contents()
+        #expect(contents.endpoints.isEmpty)
+        #expect(contents.addresses == Set(addresses))
+    }
+
+    @Test func `an address whose endpoint never came may be asked for by number`() async throws {
+        let plugin = try await Plugin.fresh()
+        let old = ["node": Plugin.node, "mac": "02:42:00:00:00:01", "timestamp": "2020-01-01T00:00:00Z"]
+        _ = try await plugin.allocator.assign(
+            .init(
+                family: .v4, address: IPAddress("192.168.5.5"),
+                owner: .init(handleID: "libnetwork.host-1.024200000001", secondary: old)))
+        #expect(try await Life(2).requestAddress("p4", plugin, address: "192.168.5.5").status == 200)
+        let contents = try await plugin.contents()
+        #expect(contents.addresses == ["192.168.5.5"] && contents.handled == 1)
+    }
+}

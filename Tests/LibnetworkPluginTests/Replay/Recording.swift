@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import CalicoModel
+import Foundation
+
+/// What one engine sent to a plugin pair in the course of many commands, and what it was answered.
+struct Recording {
+    struct Exchange: Decodable {
+        /// The command that caused it.
+        let `case`: String
+        let method: String
+        let request: JSONValue?
+        let response: JSONValue
+        /// 200 where absent; a text where the connection broke.
+        let status: JSONValue?
+
+        var isSuccess: Bool { status == nil && response["Err"] == nil && response["Error"] == nil }
+    }
+
+    let name: String
+    let exchanges: [Exchange]
+
+    static let names = [
+        "20.10.24", "20.10.24-experiments", "26.1.5", "28.5.2", "28.5.2-experiments",
+    ]
+
+    init(_ name: String) throws {
+        self.name = name
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let text = try String(contentsOf: folder.appending(path: "Recordings/\(name).jsonl"), encoding: .utf8)
+        exchanges = try text.split(separator: "\n").map {
+            try JSONDecoder().decode(Exchange.self, from: Data($0.utf8))
+        }
+    }
+
+    /// The exchanges of each command, in the order of the commands.
+    var cases: [(name: String, exchanges: [Exchange])] {
+        var cases: [(name: String, exchanges: [Exchange])] = []
+        for exchange in exchanges {
+            if cases.last?.name != exchange.case { cases.append((exchange.case, [])) }
+            cases[cases.count - 1].exchanges.append(exchange)
+        }
+        return cases
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Foundation
+import Testing
+
+@testable import LibnetworkPlugin
+
+@Suite struct `The engine's API` {
+    private static let inspection = """
+        {"Name":"web","Id":"\(Sample.network)","Scope":"local","Driver":"calico","EnableIPv6":false,"Internal":true,
+        "IPAM":{"Driver":"calico-ipam","Options":null,"Config":[{"Subnet":"192.168.0.0/16","Gateway":"0.0.0.0"}]},
+        "Containers":{"4f1d":{"Name":"web-1","EndpointID":"e1","IPv4Address":"192.168.0.5/32"},"ep-e2":{"Name":"web-2",
+        "EndpointID":"e2"}},"Options":{"com.docker.network.driver.mtu":"1400"},"Labels":{}}
+        """
+
+    private static func reply(_ status: String, _ body: String) -> String {
+        "HTTP/1.1 \(status)\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+    }
+
+    /// An engine that answers one request with `answer` and closes, or keeps silent where that is `nil`.
+    private func asking(
+        _ answer: String?, limit: Duration = .seconds(2), id: String = Sample.network
+    ) async throws -> Result<EngineNetwork?, any Error> {
+        try await withTemporaryFolder { folder in
+            let path = folder + "/docker.sock"
+            let listener = try UnixSocket.listen(path)
+            async let served: String = onThread {
+                let connection = try listener.accept()
+                let request = try connection.read { $0.hasSuffix("\r\n\r\n") }
+                if let answer { try? connection.write(answer) } else { _ = try? connection.read { _ in false } }
+                return request
+            }
+            let result = await Result.catching { try await EngineAPI(.unix(path: path), limit: limit).lookUp(id) }
+            #expect(try await served.hasPrefix("GET /networks/\(id) HTTP/1.1\r\n"))
+            return result
+        }
+    }
+
+    @Test func `a network is told with all endpoints, those of starting containers too`() async throws {
+        let network = try #require(try await asking(Self.reply("200 OK", Self.inspection)).get())
+        #expect(network.name == "web" && network.isInternal)
+        #expect(network.endpoints == ["e1", "e2"])
+        #expect(network.subnets == ["192.168.0.0/16"])
+        #expect(network.options == ["com.docker.network.driver.mtu": "1400"])
+    }
+
+    @Test func `a network the engine does not know is none`() async throws {
+        let answer = Self.reply("404 Not Found", #"{"message":"network x not found"}"#)
+        #expect(try await asking(answer).get() == nil)
+    }
+
+    @Test(arguments: [
+        ("500 of the engine", Self.reply("500 Internal Server Error", #"{"message":"no"}"#)),
+        ("no JSON", Self.reply("200 OK", "<html>")), ("no HTTP", "SSH-2.0-OpenSSH_9.2\r\n\r\n"), ("nothing", ""),
+        ("half an answer", String(Self.reply("200 OK", Self.inspection).dropLast(40))),
+    ])
+    func `what is no answer is an error, not an absence`(_ what: String, _ answer: String) async throws {
+        let result = try await asking(answer)
+        #expect(throws: (any Error).self) { try result.get() }
+    }
+
+    @Test func `an engine that keeps silent is not waited for`() async throws {
+        let start = ContinuousClock.now
+        let result = try await asking(nil, limit: .milliseconds(200))
+        #expect(throws: DeadlineExceeded.self) { try result.get() }
+        #expect(start.duration(to: .now) < .seconds(5))
+    }
+
+    @Test func `an endless answer is cut off`() async throws {
+        let result = try await asking(
+            "HTTP/1.1 200 OK\r\nContent-Length: 40000000\r\n\r\n" + String(repeating: "x", count: 17 << 20),
+            limit: .seconds(10))
+        #expect { try result.get() } throws: { "\($0)".contains("exceeds 16 MiB") }
+    }
+
+    @Test func `an engine that is not there is an error`() async throws {
+        await #expect(throws: (any Error).self) {
+            try await EngineAPI(.unix(path: "/nowhere/docker.sock")).lookUp(Sample.network)
+        }
+    }
+
+    @Test func `an id that could lead elsewhere is not asked for`() async throws {
+        #expect(try await EngineAPI(.unix(path: "/nowhere/docker.sock")).lookUp("../containers/x") == nil)
+    }
+
+    @Test(arguments: [
+        ("unix:///var/run/docker.sock", EngineAPI.Address.unix(path: "/var/run/docker.sock")),
+        ("tcp://127.0.0.1:2375", .tcp(host: "127.0.0.1", port: 2375)), ("tcp://127.0.0.1", nil),
+        ("ssh://host", nil), ("", nil),
+    ])
+    func `DOCKER_HOST is read as Docker reads it`(_ text: String, _ expected: EngineAPI.Address?) {
+        #expect(EngineAPI.Address(text) == expected)
+    }
+}
+
+extension Result where Failure == any Error, Success: Sendable {
+    fileprivate static func catching(_ body: () async throws -> Success) async -> Self {
+        do { return .success(try await body()) } catch { return .failure(error) }
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import CalicoModel
+import Datastore
+import Foundation
+import Hummingbird
+import HummingbirdTesting
+import Logging
+import Testing
+
+@testable import LibnetworkPlugin
+
+@Suite struct `A plugin socket` {
+    /// As engines up to 20.10.25 send it: an empty Host, no Content-Type, keep-alive.
+    private static func request(_ method: String, _ body: String = "") -> String {
+        "POST /\(method) HTTP/1.1\r\nHost: \r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: \(body.utf8.count)\r\n"
+            + "Accept: application/vnd.docker.plugins.v1.2+json\r\n\r\n\(body)"
+    }
+
+    private func serving(
+        _ plugin: Plugin, limit: Duration = .seconds(10), _ body: @Sendable (String) async throws -> Void
+    ) async throws {
+        try await withTemporaryFolder { folder in
+            let path = folder + "/calico.sock"
+            try await serve(plugin, at: path, limit: limit) { try await body(path) }
+        }
+    }
+
+    private func serve(
+        _ plugin: Plugin, at path: String, limit: Duration = .seconds(10), _ body: @escaping @Sendable () async throws -> Void
+    ) async throws {
+        let server = PluginServer.make(
+            socket: path,
+            responder: PluginResponder(
+                routes: .networkDriver(plugin.network), gate: plugin.gate, limit: limit, logger: .silent),
+            logger: .silent)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.runService(gracefulShutdownSignals: []) }
+            try await eventually { (try? UnixSocket.connect(path)) != nil }
+            try await body()
+            group.cancelAll()
+            // Cancelled, as asked.
+            while (try? await group.next()) != nil {}
+        }
+    }
+
+    @Test func `3, 5: one connection serves request after request, idle times and an empty Host included`() async throws {
+        try await serving(try await Plugin.fresh()) { path in
+            try await onThread {
+                let socket = try UnixSocket.connect(path)
+                try socket.write(Self.request("Plugin.Activate"))
+                #expect(try socket.readReply().text == #"{"Implements":["NetworkDriver"]}"#)
+                try socket.write(Self.request("NetworkDriver.CreateNetwork", Sample.create() + "\n"))
+                #expect(try socket.readReply().json == .object([:]))
+                // An engine leaves connections idle for minutes. Two seconds pass here: no idle limit is set at all, and
+                // a limit of a second or less, as for slow clients on open networks, would show.
+                Thread.sleep(forTimeInterval: 2)
+                try socket.write(Self.request("NetworkDriver.EndpointOperInfo", Sample.ids))
+                #expect(try socket.readReply().text == #"{"Value":{}}"#)
+            }
+        }
+    }
+
+    @Test func `14: a chunked body is read whole`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await serving(plugin) { path in
+            try await onThread {
+                let socket = try UnixSocket.connect(path)
+                let body = Sample.create()
+                let (one, two) = (body.prefix(40), body.dropFirst(40))
+                try socket.write("POST /NetworkDriver.CreateNetwork HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+                for part in [one, two] { try socket.write("\(String(part.utf8.count, radix: 16))\r\n\(part)\r\n") }
+                try socket.write("0\r\n\r\n")
+                #expect(try socket.readReply().status == 200)
+            }
+            #expect(plugin.record(Sample.network) != nil)
+        }
+    }
+
+    @Test func `15: a connection stays usable after a request that took too long`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await serving(plugin, limit: .milliseconds(200)) { path in
+            try await onThread {
+                let socket = try UnixSocket.connect(path)
+                plugin.faults.hang()
+                try socket.write(Self.request("NetworkDriver.CreateNetwork", Sample.create()))
+                #expect(try socket.readReply().refusal?.contains("took longer than") == true)
+                plugin.faults.hang(false)
+                try socket.write(Self.request("NetworkDriver.CreateNetwork", Sample.create(Sample.other)))
+                #expect(try socket.readReply().status == 200)
+            }
+        }
+    }
+
+    @Test func `4: two connections with 25 requests each get their own answers`() async throws {
+        try await serving(try await Plugin.fresh()) { path in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for connection in 0..<2 {
+                    group.addTask {
+                        try await onThread {
+                            let socket = try UnixSocket.connect(path)
+                            for number in 0..<25 {
+                                let body = #"{"NetworkID":"n","Options":{"a":"\#(connection)-\#(number)"}}"#
+                                try socket.write(Self.request("NetworkDriver.AllocateNetwork", body))
+                                #expect(try socket.readReply()["Options"]?["a"]?.string == "\(connection)-\(number)")
+                            }
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test func `a body over 4 MiB is refused`() async throws {
+        try await serving(try await Plugin.fresh()) { path in
+            try await onThread {
+                let socket = try UnixSocket.connect(path)
+                let body = #"{"NetworkID":""# + String(repeating: "a", count: 4 << 20) + #""}"#
+                try? socket.write(Self.request("NetworkDriver.DeleteNetwork", body))
+                let reply = try socket.readReply()
+                #expect(reply.status == 413 && reply.refusal?.contains("larger than 4 MiB") == true, "\(reply)")
+            }
+        }
+    }
+
+    @Test func `98: a stale socket file is replaced, and the socket is removed at the end`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await withTemporaryFolder { folder in
+            let path = folder + "/calico.sock"
+            _ = try UnixSocket.listen(path)
+            #expect(FileManager.default.fileExists(atPath: path))
+            try await serve(plugin, at: path) {
+                try await onThread {
+                    let socket = try UnixSocket.connect(path)
+                    try socket.write(Self.request("Plugin.Activate"))
+                    #expect(try socket.readReply().status == 200)
+                }
+            }
+            #expect(!FileManager.default.fileExists(atPath: path))
+        }
+    }
+
+    @Test func `requests wait for the daemon's state, capabilities do not`() async throws {
+        let plugin = try await Plugin.fresh()
+        let gate = Gate()
+        let responder = PluginResponder(
+            routes: .networkDriver(plugin.network), gate: gate, limit: .milliseconds(300), logger: .silent)
+        try await Application(responder: responder, logger: .silent).test(.router) { client in
+            let status = { (path: String, body: String) in
+                try await client.execute(uri: path, method: .post, body: ByteBuffer(string: body)) { $0.status.code }
+            }
+            #expect(try await status("/NetworkDriver.GetCapabilities", "") == 200)
+            #expect(try await status("/NetworkDriver.DeleteNetwork", Sample.networkID) == 500)
+            async let answer = status("/NetworkDriver.DeleteNetwork", Sample.networkID)
+            await gate.open()
+            #expect(try await answer == 200)
+        }
+    }
+}
