@@ -109,6 +109,13 @@ let package = Package(
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
             ],
             exclude: ["Recordings"], swiftSettings: settings),
+        .testTarget(
+            name: "ProgramTests",
+            dependencies: [
+                "calico-libnetwork", "LibnetworkPlugin", "CalicoModel", "Addressing",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
         .testTarget(name: "SystemTests", swiftSettings: settings),
     ]
 )

@@ -35,7 +35,7 @@ struct Daemon {
             client = try Daemon.connect(path, process, log)
         }
         let accepting = began.duration(to: .now)
-        try client?.call("IpamDriver.RequestPool", EngineCalls.pool)
+        try client?.call(Call.requestPool.rawValue, EngineCalls.pool)
         start = Start(accepting: accepting, ready: began.duration(to: .now))
     }
 

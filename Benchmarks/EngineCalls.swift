@@ -20,12 +20,13 @@ enum Call: String, CaseIterable {
 final class EngineCalls {
     typealias Record = (Call, Duration) -> Void
 
-    static let pool = #"{"AddressSpace":"CalicoLocal","Pool":"","SubPool":"","Options":{},"V6":false}"#
-    private static let poolID = "CalicoPoolIPv4"
+    /// The default pool, which a lab's host has no clash with.
+    static let pool = #"{"AddressSpace":"CalicoLocal","Pool":"192.168.0.0/16","SubPool":"","Options":{},"V6":false}"#
     private static let networkID = "be" + String(repeating: "0", count: 62)
 
     private let network: PluginClient
     private let ipam: PluginClient
+    private let poolID: String
     private let client: Int
     private var lives = 0
 
@@ -34,6 +35,7 @@ final class EngineCalls {
         self.client = client
         network = try PluginClient(socket: Daemon.network)
         ipam = try PluginClient(socket: Daemon.ipam)
+        poolID = try ipam.call(Call.requestPool.rawValue, Self.pool).text("PoolID")
     }
 
     func createNetwork() throws {
@@ -41,7 +43,7 @@ final class EngineCalls {
             "NetworkDriver.CreateNetwork",
             #"{"NetworkID":"\#(Self.networkID)","Options":{"com.docker.network.enable_ipv6":false,"#
                 + #""com.docker.network.generic":{}},"IPv4Data":[{"AddressSpace":"CalicoLocal","#
-                + #""Gateway":"0.0.0.0/0","Pool":"0.0.0.0/0"}],"IPv6Data":[]}"#)
+                + #""Gateway":"0.0.0.0/0","Pool":"192.168.0.0/16"}],"IPv6Data":[]}"#)
     }
 
     /// What creating a network begins with.
@@ -55,14 +57,14 @@ final class EngineCalls {
         lives += 1
         return try time(
             .requestAddress, ipam,
-            #"{"PoolID":"\#(Self.poolID)","Address":"","Options":{"com.docker.network.endpoint.macaddress":"\#(mac)"}}"#,
+            #"{"PoolID":"\#(poolID)","Address":"","Options":{"com.docker.network.endpoint.macaddress":"\#(mac)"}}"#,
             record
         ).text("Address")
     }
 
     func release(_ address: String, _ record: Record = { _, _ in }) throws {
         let bare = address.prefix { $0 != "/" }
-        try time(.releaseAddress, ipam, #"{"PoolID":"\#(Self.poolID)","Address":"\#(bare)"}"#, record)
+        try time(.releaseAddress, ipam, #"{"PoolID":"\#(poolID)","Address":"\#(bare)"}"#, record)
     }
 
     /// One container from its first call to its last.

@@ -55,10 +55,16 @@ public struct IPAMDriver: Sendable {
                 "the engine asks for the same pool over and over, because \(family.name) pools overlap a name server or "
                     + "route of this host; give the network a --subnet")
         }
-        guard replica.read({ state in state.pools.values.contains { $0.value.spec.family == family } }) else {
-            throw IPAMError.noPool(family: family, node: node)
+        if !hasPool(family) {
+            // A pool made a moment ago by a command may not have reached us yet.
+            await replica.refresh()
+            guard hasPool(family) else { throw IPAMError.noPool(family: family, node: node) }
         }
         return reply(.any(family), CIDR(IPAddress(family: family, value: 0), prefixLength: 0)!)
+    }
+
+    private func hasPool(_ family: IPAddress.Family) -> Bool {
+        replica.read { state in state.pools.values.contains { $0.value.spec.family == family } }
     }
 
     private func reply(_ id: PoolID, _ subnet: CIDR) -> RequestPoolReply {
@@ -89,7 +95,7 @@ public struct IPAMDriver: Sendable {
     /// The pool of a `--subnet`: one with that CIDR, or one that holds it.
     private func pool(holding subnet: CIDR) async throws -> IPPool {
         if let pool = replica.read({ $0.pool(containing: subnet) }) { return try usable(pool) }
-        // A pool made a moment ago by a command may not have reached us yet.
+        // As above.
         await replica.refresh()
         if let pool = replica.read({ $0.pool(containing: subnet) }) { return try usable(pool) }
         let pools = replica.read { state in

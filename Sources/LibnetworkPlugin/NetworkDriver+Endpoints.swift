@@ -43,8 +43,11 @@ extension NetworkDriver {
         async let disconnected: Void = dataplane.disconnect(
             interfaceName: EndpointIdentity.interfaceName(request.endpointID))
         try await commit { state in
-            state.endpoints[key].map {
-                Transaction(if: [.unchanged(key, since: $0.revision)], writes: [.delete(key)])
+            state.endpoints[key].map { endpoint in
+                var transaction = Transaction(
+                    if: [.unchanged(key, since: endpoint.revision)], writes: [.delete(key)])
+                transaction.merge(state.removingProfiles(withLast: endpoint.value))
+                return transaction
             }
         }
         try await disconnected
@@ -100,10 +103,11 @@ extension ClusterState {
     ) throws -> Transaction? {
         var transaction = Transaction()
         if let present = endpoints[endpoint.key] {
-            guard present.value.spec != endpoint.spec else { return nil }
             var update = present.value
             update.spec = endpoint.spec
+            update.spec.ports = present.value.spec.ports
             update.spec.unknown = present.value.spec.unknown
+            guard update != present.value else { return nil }
             transaction.preconditions.append(.unchanged(endpoint.key, since: present.revision))
             transaction.writes.append(.put(endpoint.key, update))
         } else {

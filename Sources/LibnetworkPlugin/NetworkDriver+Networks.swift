@@ -41,9 +41,8 @@ extension NetworkDriver {
             guard let record = state.networks[request.networkID] else { return nil }
             var transaction = Transaction(
                 if: [.unchanged(record.value.key, since: record.revision)], writes: [.delete(record.value.key)])
-            if let profile = state.profileToRemove(with: record.value) {
-                transaction.preconditions.append(.unchanged(profile.value.key, since: profile.revision))
-                transaction.writes.append(.delete(profile.value.key))
+            if let profile = record.value.profile {
+                transaction.merge(state.removing(profile, besidesNetwork: record.value.id))
             }
             return transaction
         }
@@ -111,13 +110,24 @@ extension ClusterState {
         return names
     }
 
-    /// The profile that goes with the last network that uses it; only one that we made.
-    func profileToRemove(with record: NetworkRecord) -> Versioned<Profile>? {
-        guard let name = record.profile, let profile = profiles[name], profile.value.isOurs,
-            !networks.values.contains(where: { $0.value.id != record.id && $0.value.profile == name }),
-            !endpoints.values.contains(where: { $0.value.spec.profiles.contains(name) })
-        else { return nil }
-        return profile
+    /// The end of a profile that goes with the last network and endpoint that use it; only of one that we made.
+    func removing(_ name: String, besidesNetwork network: String? = nil, besidesEndpoint endpoint: Key? = nil)
+        -> Transaction
+    {
+        guard let profile = profiles[name], profile.value.isOurs,
+            !networks.values.contains(where: { $0.value.id != network && $0.value.profile == name }),
+            !endpoints.contains(where: { $0.key != endpoint && $0.value.value.spec.profiles.contains(name) })
+        else { return Transaction() }
+        let key = profile.value.key
+        return Transaction(if: [.unchanged(key, since: profile.revision)], writes: [.delete(key)])
+    }
+
+    /// An endpoint that outlived its network, after a crash, kept the network's profile: it goes with it.
+    func removingProfiles(withLast endpoint: WorkloadEndpoint) -> Transaction {
+        guard let network = endpoint.networkID, networks[network] == nil else { return Transaction() }
+        var transaction = Transaction()
+        for name in endpoint.spec.profiles { transaction.merge(removing(name, besidesEndpoint: endpoint.key)) }
+        return transaction
     }
 }
 

@@ -11,14 +11,17 @@ extension NetworkDriver {
     func join(_ request: EndpointRequest) async throws -> JoinReply {
         guard let endpoint = try endpoint(request.endpointID)?.value else {
             throw PluginError(
-                "endpoint \(request.endpointID.abbreviated) is not known on node \(node); CreateEndpoint must come first")
+                "endpoint \(request.endpointID.abbreviated) is not known on node \(node); CreateEndpoint must come first"
+            )
         }
         let network = network(request.networkID)?.value
         let hop = network?.nextHop ?? 1
-        let options = try? NetworkOptions(network: (network?.options ?? [:]).mapValues(JSONValue.string), logger: logger)
+        let options = try? NetworkOptions(
+            network: (network?.options ?? [:]).mapValues(JSONValue.string), logger: logger)
         let nextHops = NextHops(number: hop)
         try await dataplane.connect(
-            EndpointLink(endpoint: endpoint, mtu: options?.mtu ?? settings.mtu, nextHop6: nextHops.v6, sandbox: request.sandbox))
+            EndpointLink(
+                endpoint: endpoint, mtu: options?.mtu ?? settings.mtu, nextHop6: nextHops.v6, sandbox: request.sandbox))
         return reply(to: endpoint, network, nextHops, prefix: options?.interfacePrefix ?? settings.interfacePrefix)
     }
 

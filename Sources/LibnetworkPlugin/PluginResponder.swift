@@ -34,10 +34,12 @@ public struct PluginResponder: HTTPResponder {
         do {
             let handler = try handler(for: request)
             let body = try await self.body(of: request)
-            logger.debug("request", metadata: ["method": "\(method)", "body": "\(String(decoding: body, as: UTF8.self))"])
+            logger.debug(
+                "request", metadata: ["method": "\(method)", "body": "\(String(decoding: body, as: UTF8.self))"])
             let answer = try await run(handler, body)
             log(method, answer.facts, since: start, failure: nil)
-            logger.debug("reply", metadata: ["method": "\(method)", "body": "\(String(decoding: answer.body, as: UTF8.self))"])
+            logger.debug(
+                "reply", metadata: ["method": "\(method)", "body": "\(String(decoding: answer.body, as: UTF8.self))"])
             return response(200, answer.body)
         } catch {
             let failure = error as? PluginRoutes.Failure

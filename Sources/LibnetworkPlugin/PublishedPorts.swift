@@ -48,27 +48,32 @@ extension JSONValue {
 /// Host ports that are taken for containers: a bound socket each, so that no other program can have the port and the
 /// next container that wants it is refused.
 actor PortReservations {
-    private var held: [String: [EndpointPort: [Int32]]] = [:]
+    private struct Reservation {
+        let port: EndpointPort
+        let sockets: [Int32]
+    }
+
+    private var held: [String: [Reservation]] = [:]
 
     /// Takes the ports of `bindings` for an endpoint, or none of them. The same bindings again give the same ports.
     func take(_ bindings: [PortBinding], for endpoint: String) throws -> [EndpointPort] {
-        var taken: [EndpointPort: [Int32]] = [:]
+        var earlier = held[endpoint] ?? []
+        var taken: [Reservation] = []
         var ports: [EndpointPort] = []
         do {
             for binding in bindings {
-                if let port = held[endpoint]?.keys.first(where: { binding.isMet(by: $0) && !ports.contains($0) }) {
-                    ports.append(port)
+                if let index = earlier.firstIndex(where: { binding.isMet(by: $0.port) }) {
+                    ports.append(earlier.remove(at: index).port)
                 } else {
-                    let (port, sockets) = try reserve(binding)
-                    taken[port] = sockets
-                    ports.append(port)
+                    taken.append(try reserve(binding))
+                    ports.append(taken[taken.count - 1].port)
                 }
             }
         } catch {
-            for socket in taken.values.joined() { close(socket) }
+            close(taken)
             throw error
         }
-        held[endpoint, default: [:]].merge(taken) { _, new in new }
+        held[endpoint, default: []] += taken
         return ports
     }
 
@@ -78,15 +83,18 @@ actor PortReservations {
             guard let host = port.hostPort, let number = port.protocol.number else { continue }
             let binding = PortBinding(
                 protocolNumber: number, port: port.port, hostIP: port.hostIP ?? "", hostPorts: host...host)
-            if let sockets = try? bind(binding, to: host) { held[endpoint, default: [:]][port] = sockets }
+            guard let sockets = try? bind(binding, to: host) else { continue }
+            held[endpoint, default: []].append(Reservation(port: port, sockets: sockets))
         }
     }
 
-    func release(_ endpoint: String) {
-        for socket in (held.removeValue(forKey: endpoint) ?? [:]).values.joined() { close(socket) }
+    func release(_ endpoint: String) { close(held.removeValue(forKey: endpoint) ?? []) }
+
+    private func close(_ reservations: [Reservation]) {
+        for socket in reservations.flatMap(\.sockets) { Glibc.close(socket) }
     }
 
-    private func reserve(_ binding: PortBinding) throws -> (EndpointPort, [Int32]) {
+    private func reserve(_ binding: PortBinding) throws -> Reservation {
         var lastError: any Error = PluginError("no port to publish")
         for candidate in binding.hostPorts {
             do {
@@ -94,7 +102,7 @@ actor PortReservations {
                 let port = EndpointPort(
                     protocol: binding.transport, port: binding.port, hostPort: Self.port(of: sockets[0]) ?? candidate,
                     hostIP: binding.hostIP.isEmpty ? nil : binding.hostIP)
-                return (port, sockets)
+                return Reservation(port: port, sockets: sockets)
             } catch {
                 lastError = error
             }
@@ -110,7 +118,7 @@ actor PortReservations {
             return [first, try open(binding, IPAddress("::")!, Self.port(of: first) ?? port)]
         } catch {
             if error.isFamilyMissing { return [first] }
-            close(first)
+            Glibc.close(first)
             throw error
         }
     }
@@ -132,7 +140,7 @@ actor PortReservations {
         let isBound = withSocketAddress(address, port) { Glibc.bind(descriptor, $0, $1) } == 0
         guard isBound, !isTCP || listen(descriptor, 1) == 0 else {
             let code = errno
-            close(descriptor)
+            Glibc.close(descriptor)
             throw PortUnavailable(binding, address, port, code: code)
         }
         return descriptor

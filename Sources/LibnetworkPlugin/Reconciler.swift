@@ -95,7 +95,8 @@ public actor Reconciler {
         }
         for (address, owner) in orphans {
             logger.notice(
-                "releasing an address whose endpoint never came", metadata: ["address": "\(address)", "owner": "\(owner.words)"])
+                "releasing an address whose endpoint never came",
+                metadata: ["address": "\(address)", "owner": "\(owner.words)"])
             await attempt("release \(address)") { [allocator] in
                 try await allocator.release(.init(address) { $0 == owner })
             }

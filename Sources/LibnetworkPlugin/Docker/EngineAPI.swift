@@ -100,7 +100,8 @@ public struct EngineAPI: NetworkDirectory {
             let channel = try await connect(bootstrap)
             var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path)
             head.headers = ["Host": "docker", "Connection": "close"]
-            try await channel.writeAndFlush(HTTPClientRequestPart.head(head))
+            // In one flush: an engine may answer, and close, as soon as it has the head.
+            channel.write(HTTPClientRequestPart.head(head), promise: nil)
             try await channel.writeAndFlush(HTTPClientRequestPart.end(nil))
             return try await withTaskCancellationHandler {
                 try await reply.futureResult.get()

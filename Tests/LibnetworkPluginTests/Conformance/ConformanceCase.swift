@@ -24,6 +24,9 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
 
     enum Step: Sendable {
         case call(String, String, Expectation)
+        /// What the store holds of containers and networks then.
+        case leaves(Contents)
+        case holds(@Sendable (Plugin) async throws -> Bool)
         case check(@Sendable (Plugin) async throws -> Void)
     }
 
@@ -32,7 +35,7 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
     /// Why ours differs from what the checklist suggests, where it does.
     var decision: String?
     var pools = ["p4": "192.168.0.0/16", "p6": "fd00:1::/64"]
-    var limit = Duration.seconds(10)
+    var limit = Duration.seconds(60)
     let steps: [Step]
 
     init(
@@ -56,6 +59,8 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
             case .call(let method, let body, let expectation):
                 let reply = try await plugin.call(method, body)
                 expectation.check(reply, "\(number) \(title): \(method) \(body.prefix(300))")
+            case .leaves(let expected): #expect(try await plugin.contents() == expected, "\(number) \(title)")
+            case .holds(let condition): #expect(try await condition(plugin), "\(number) \(title)")
             case .check(let body): try await body(plugin)
             }
         }
@@ -122,7 +127,8 @@ enum Sample {
     }
 
     static func endpoint(
-        _ id: String = endpoint, v4: String = "192.168.5.5/32", v6: String = "", mac: String = "", options: String = "{}",
+        _ id: String = endpoint, v4: String = "192.168.5.5/32", v6: String = "", mac: String = "",
+        options: String = "{}",
         network: String = network
     ) -> String {
         #"{"NetworkID":"\#(network)","EndpointID":"\#(id)","Interface":"#

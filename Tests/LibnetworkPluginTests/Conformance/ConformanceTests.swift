@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct `What an engine may rely on` {
     static let cases: [ConformanceCase] =
-        ConformanceCase.transport + ConformanceCase.capabilities + ConformanceCase.requestPool + ConformanceCase.addresses
+        ConformanceCase.transport + ConformanceCase.capabilities + ConformanceCase.requestPool
+        + ConformanceCase.addresses
         + ConformanceCase.releases + ConformanceCase.networks + ConformanceCase.endpoints + ConformanceCase.sandboxes
         + ConformanceCase.crashes
 

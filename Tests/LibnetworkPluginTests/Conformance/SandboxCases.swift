@@ -10,7 +10,7 @@ extension ConformanceCase {
     private static let create = Step.call("NetworkDriver.CreateNetwork", Sample.create(), .answered)
     private static let endpoint = Step.call("NetworkDriver.CreateEndpoint", Sample.endpoint(), .answered)
     private static let interface = "calib2b2b2b2b2b"
-    private static let expectNoLink = Step.check { #expect($0.dataplane.interfaces.isEmpty) }
+    private static let expectNoLink = Step.holds { $0.dataplane.interfaces.isEmpty }
 
     static let sandboxes: [ConformanceCase] = [
         .init(
@@ -19,8 +19,9 @@ extension ConformanceCase {
                 "NetworkDriver.Join", Sample.join,
                 .exactly(
                     #"{"InterfaceName":{"SrcName":"tempb2b2b2b2b2b","DstPrefix":"cali"},"Gateway":"169.254.1.1","#
-                        + #""StaticRoutes":[{"Destination":"169.254.1.1/32","RouteType":1,"NextHop":""}],"DisableGatewayService":true}"#)),
-            .check { #expect($0.dataplane.interfaces == [interface]) }),
+                        + #""StaticRoutes":[{"Destination":"169.254.1.1/32","RouteType":1,"NextHop":""}],"DisableGatewayService":true}"#
+                )),
+            .holds { $0.dataplane.interfaces == [interface] }),
         .init(
             78, "without an IPv6 address there is no IPv6 next hop", create, endpoint,
             .call(
@@ -31,19 +32,25 @@ extension ConformanceCase {
             .call("NetworkDriver.CreateEndpoint", Sample.endpoint(v4: "", v6: "fd00:1::5/128"), .answered),
             .call(
                 "NetworkDriver.Join", Sample.join,
-                .including(#"{"GatewayIPv6":"fe80::1","StaticRoutes":[{"Destination":"fe80::1/128","RouteType":1,"NextHop":""}]}"#)),
+                .including(
+                    #"{"GatewayIPv6":"fe80::1","StaticRoutes":[{"Destination":"fe80::1/128","RouteType":1,"NextHop":""}]}"#
+                )),
             .call("NetworkDriver.Join", Sample.join, .meets { $0["Gateway"] == nil })),
-        .init(80, "the sandbox's path need not exist", create, endpoint, .call("NetworkDriver.Join", Sample.join, .answered)),
+        .init(
+            80, "the sandbox's path need not exist", create, endpoint,
+            .call("NetworkDriver.Join", Sample.join, .answered)),
         .init(
             81, "a repeated Join is success with one link", create, endpoint,
             .call("NetworkDriver.Join", Sample.join, .answered), .call("NetworkDriver.Join", Sample.join, .answered),
-            .check { #expect($0.dataplane.interfaces == [interface]) }),
+            .holds { $0.dataplane.interfaces == [interface] }),
         .init(
             82, "Join of an unknown endpoint is refused and makes no link", create,
             .call("NetworkDriver.Join", Sample.join, .refused("is not known on node")), expectNoLink),
         .init(
             83, "an internal network has no gateway but ways to the pools",
-            .call("NetworkDriver.CreateNetwork", Sample.create(options: #","com.docker.network.internal":true"#), .answered), endpoint,
+            .call(
+                "NetworkDriver.CreateNetwork", Sample.create(options: #","com.docker.network.internal":true"#),
+                .answered), endpoint,
             .call(
                 "NetworkDriver.Join", Sample.join,
                 .meets { reply in
@@ -57,9 +64,13 @@ extension ConformanceCase {
         .init(
             84, "a node's networks have different next hops", create, endpoint,
             .call("NetworkDriver.CreateNetwork", Sample.create(Sample.other), .answered),
-            .call("NetworkDriver.CreateEndpoint", Sample.endpoint(Sample.other, v4: "192.168.5.6/32", network: Sample.other), .answered),
+            .call(
+                "NetworkDriver.CreateEndpoint",
+                Sample.endpoint(Sample.other, v4: "192.168.5.6/32", network: Sample.other), .answered),
             .call("NetworkDriver.Join", Sample.join, .including(#"{"Gateway":"169.254.1.1"}"#)),
-            .call("NetworkDriver.Join", #"{"NetworkID":"\#(Sample.other)","EndpointID":"\#(Sample.other)"}"#, .including(#"{"Gateway":"169.254.1.2"}"#))),
+            .call(
+                "NetworkDriver.Join", #"{"NetworkID":"\#(Sample.other)","EndpointID":"\#(Sample.other)"}"#,
+                .including(#"{"Gateway":"169.254.1.2"}"#))),
         .init(
             85, "Leave takes the link away, however often, joined or not", create, endpoint,
             .call("NetworkDriver.Join", Sample.join, .answered),
@@ -79,23 +90,34 @@ extension ConformanceCase {
         .init(
             88, "a port is published once, and refused where it is busy", create, endpoint,
             .call("NetworkDriver.ProgramExternalConnectivity", Sample.program("[]"), .exactly("{}")),
-            .check { plugin in try await publishOnce(plugin) }),
+            .check { plugin async throws in try await publishOnce(plugin) }),
         .init(
             89, "revoking is success with and without ports", create, endpoint,
             .call("NetworkDriver.RevokeExternalConnectivity", Sample.ids, .exactly("{}")),
-            .call("NetworkDriver.ProgramExternalConnectivity", Sample.program(#"[{"Proto":6,"Port":80,"HostPort":0}]"#), .exactly("{}")),
-            .check { #expect(try $0.endpoint(Sample.endpoint)?.spec.ports.count == 1) },
+            .call(
+                "NetworkDriver.ProgramExternalConnectivity", Sample.program(#"[{"Proto":6,"Port":80,"HostPort":0}]"#),
+                .exactly("{}")),
+            .holds { try $0.endpoint(Sample.endpoint)?.spec.ports.count == 1 },
             .call("NetworkDriver.RevokeExternalConnectivity", Sample.ids, .exactly("{}")),
-            .check { #expect(try $0.endpoint(Sample.endpoint)?.spec.ports == []) },
-            .call("NetworkDriver.RevokeExternalConnectivity", #"{"NetworkID":"x","EndpointID":"\#(Sample.other)"}"#, .exactly("{}"))),
+            .holds { try $0.endpoint(Sample.endpoint)?.spec.ports == [] },
+            .call(
+                "NetworkDriver.RevokeExternalConnectivity", #"{"NetworkID":"x","EndpointID":"\#(Sample.other)"}"#,
+                .exactly("{}"))),
         .init(
             90, "news of other nodes is taken note of",
-            .call("NetworkDriver.DiscoverNew", #"{"DiscoveryType":1,"DiscoveryData":{"Address":"10.0.0.2","BindAddress":"","Self":false}}"#, .exactly("{}")),
-            .call("NetworkDriver.DiscoverDelete", #"{"DiscoveryType":1,"DiscoveryData":{"Address":"10.0.0.2","BindAddress":"","Self":false}}"#, .exactly("{}"))),
+            .call(
+                "NetworkDriver.DiscoverNew",
+                #"{"DiscoveryType":1,"DiscoveryData":{"Address":"10.0.0.2","BindAddress":"","Self":false}}"#,
+                .exactly("{}")),
+            .call(
+                "NetworkDriver.DiscoverDelete",
+                #"{"DiscoveryType":1,"DiscoveryData":{"Address":"10.0.0.2","BindAddress":"","Self":false}}"#,
+                .exactly("{}"))),
         .init(
             91, "a Swarm manager's options come back as they are",
             .call(
-                "NetworkDriver.AllocateNetwork", #"{"NetworkID":"n","Options":{"a":"b"},"IPv4Data":[{"AddressSpace":"","Pool":"0.0.0.0/0"}],"IPv6Data":null}"#,
+                "NetworkDriver.AllocateNetwork",
+                #"{"NetworkID":"n","Options":{"a":"b"},"IPv4Data":[{"AddressSpace":"","Pool":"0.0.0.0/0"}],"IPv6Data":null}"#,
                 .exactly(#"{"Options":{"a":"b"}}"#)),
             .call("NetworkDriver.FreeNetwork", #"{"NetworkID":"n"}"#, .exactly("{}"))),
     ]
@@ -106,27 +128,32 @@ extension ConformanceCase {
         for _ in 0..<2 {
             let reply = try await plugin.call("NetworkDriver.ProgramExternalConnectivity", Sample.program(ports))
             #expect(reply.json == .object([:]), "\(reply)")
-            #expect(try plugin.endpoint(Sample.endpoint)?.spec.ports == [EndpointPort(protocol: .tcp, port: 80, hostPort: port)])
+            #expect(
+                try plugin.endpoint(Sample.endpoint)?.spec.ports == [
+                    EndpointPort(protocol: .tcp, port: 80, hostPort: port)
+                ])
         }
-        let second = try await plugin.call("NetworkDriver.CreateEndpoint", Sample.endpoint(Sample.other, v4: "192.168.5.6/32"))
+        let second = try await plugin.call(
+            "NetworkDriver.CreateEndpoint", Sample.endpoint(Sample.other, v4: "192.168.5.6/32"))
         #expect(second.status == 200)
         let refused = try await plugin.call(
             "NetworkDriver.ProgramExternalConnectivity",
-            #"{"NetworkID":"\#(Sample.network)","EndpointID":"\#(Sample.other)","Options":{"com.docker.network.portmap":\#(ports)}}"#)
+            #"{"NetworkID":"\#(Sample.network)","EndpointID":"\#(Sample.other)","Options":{"com.docker.network.portmap":\#(ports)}}"#
+        )
         #expect(refused.refusal?.contains("cannot publish port \(port)/tcp") == true, "\(refused)")
     }
 
     static let crashes: [ConformanceCase] = [
         .init(
             92, "a plugin that was killed between CreateEndpoint and Join goes on", create, endpoint,
-            .check { plugin in
+            .check { plugin async throws in
                 let next = try await plugin.restarted()
                 #expect(try await next.call("NetworkDriver.Join", Sample.join)["Gateway"]?.string == "169.254.1.1")
             }),
         .init(
             93, "a plugin that was killed between Leave and DeleteEndpoint goes on", create, endpoint,
             .call("NetworkDriver.Join", Sample.join, .answered), .call("NetworkDriver.Leave", Sample.ids, .answered),
-            .check { plugin in
+            .check { plugin async throws in
                 let next = try await plugin.restarted()
                 #expect(try await next.call("NetworkDriver.DeleteEndpoint", Sample.ids).status == 200)
                 #expect(try await next.contents().endpoints.isEmpty)
@@ -142,11 +169,11 @@ extension ConformanceCase {
             .call("NetworkDriver.Join", Sample.join, .answered),
             .call("IpamDriver.ReleaseAddress", Sample.release("192.168.5.5"), .exactly("{}")), expectNoLink,
             .call("NetworkDriver.DeleteEndpoint", Sample.ids, .exactly("{}")),
-            .check { #expect(try await $0.contents().endpoints.isEmpty) }),
+            .holds { try await $0.contents().endpoints.isEmpty }),
         .init(
             96, "endpoints the engine does not know are removed after a while",
             create, .call("IpamDriver.RequestAddress", Sample.address("p4", "192.168.5.5"), .answered), endpoint,
-            .check { plugin in
+            .check { plugin async throws in
                 plugin.engine.learn(Sample.network, .init(name: "web"))
                 let next = try await plugin.restarted()
                 let reconciler = next.reconciler()
@@ -158,7 +185,7 @@ extension ConformanceCase {
         .init(
             97, "without an answer from the engine containers start all the same", create,
             .check { $0.engine.fallSilent() }, endpoint, .call("NetworkDriver.Join", Sample.join, .answered),
-            .check { #expect(try $0.endpoint(Sample.endpoint)?.spec.profiles == ["network-a1a1a1a1a1a1"]) }),
+            .holds { try $0.endpoint(Sample.endpoint)?.spec.profiles == ["network-a1a1a1a1a1a1"] }),
     ]
 }
 

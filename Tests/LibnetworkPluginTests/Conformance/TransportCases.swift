@@ -14,13 +14,13 @@ extension ConformanceCase {
             .call("Plugin.Activate", "", .exactly(#"{"Implements":["NetworkDriver"]}"#))),
         .init(
             2, "calico-ipam.sock says that it is an IPAM driver",
-            .check { plugin in
+            .check { plugin async throws in
                 let reply = try await plugin.call("Plugin.Activate", on: .ipam)
                 #expect(reply.json == JSONValue(text: #"{"Implements":["IpamDriver"]}"#))
             }),
         .init(
             4, "50 requests at once are answered, each with its own answer",
-            .check { plugin in
+            .check { plugin async throws in
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for number in 0..<50 {
                         group.addTask {
@@ -36,10 +36,10 @@ extension ConformanceCase {
         .init(
             6, "an unknown method is not found",
             .call("NetworkDriver.Nope", "{}", .status(404)),
-            .check { plugin in #expect(try await plugin.call("NetworkDriver.Nope", "{}")["Err"] != nil) }),
+            .holds { plugin in try await plugin.call("NetworkDriver.Nope", "{}")["Err"] != nil }),
         .init(
             7, "GET is refused without harm",
-            .check { plugin in
+            .check { plugin async throws in
                 let reply = try await plugin.send("Plugin.Activate", "", .get, on: .network)
                 #expect(reply.status == 405)
                 #expect(try await plugin.call("Plugin.Activate").status == 200)
@@ -56,32 +56,39 @@ extension ConformanceCase {
             .call("NetworkDriver.DeleteNetwork", "", .refused("without its arguments")),
             .call("IpamDriver.RequestAddress", "", .refused("without its arguments")),
             .call("IpamDriver.ReleasePool", "", .refused("without its arguments")),
-            .check { plugin in
+            .check { plugin async throws in
                 #expect(try await plugin.contents() == Contents(networks: [Sample.network]))
             }),
         .init(
             11, "unknown members are ignored",
-            .call("NetworkDriver.CreateNetwork", Sample.create(options: #","com.docker.network.new_in_30":[1,{"a":2}]"#), .exactly("{}")),
-            .call("NetworkDriver.DeleteNetwork", #"{"NetworkID":"\#(Sample.network)","Why":{"deep":[null]}}"#, .exactly("{}"))),
+            .call(
+                "NetworkDriver.CreateNetwork", Sample.create(options: #","com.docker.network.new_in_30":[1,{"a":2}]"#),
+                .exactly("{}")),
+            .call(
+                "NetworkDriver.DeleteNetwork", #"{"NetworkID":"\#(Sample.network)","Why":{"deep":[null]}}"#,
+                .exactly("{}"))),
         .init(
             12, "members in lower case, absent ones and nulls are read as Go reads them",
             .call(
-                "NetworkDriver.CreateNetwork", #"{"networkid":"\#(Sample.network)","Options":null,"IPv4Data":null,"IPv6Data":null}"#,
+                "NetworkDriver.CreateNetwork",
+                #"{"networkid":"\#(Sample.network)","Options":null,"IPv4Data":null,"IPv6Data":null}"#,
                 .exactly("{}")),
             .call("IpamDriver.RequestPool", #"{"pool":"192.168.0.0/16"}"#, .including(#"{"PoolID":"p4"}"#)),
             .call("IpamDriver.RequestAddress", #"{"poolid":"p4","options":null}"#, .answered)),
         .init(
             13, "a port map of 1 MiB is accepted",
-            .call("NetworkDriver.CreateEndpoint", Sample.endpoint(options: #"{"com.docker.network.portmap":[\#(portMap)]}"#), .answered)),
+            .call(
+                "NetworkDriver.CreateEndpoint",
+                Sample.endpoint(options: #"{"com.docker.network.portmap":[\#(portMap)]}"#), .answered)),
         .init(
             15, "while the datastore hangs a request fails within the deadline, and later ones succeed",
-            limit: .milliseconds(200),
-            .check { plugin in
+            limit: .seconds(2),
+            .check { plugin async throws in
                 plugin.faults.hang()
                 let start = ContinuousClock.now
                 let reply = try await plugin.call("IpamDriver.RequestAddress", Sample.address("p4"))
                 #expect(reply.refusal?.contains("took longer than") == true, "\(reply)")
-                #expect(start.duration(to: .now) < .seconds(5))
+                #expect(start.duration(to: .now) < .seconds(30))
                 plugin.faults.hang(false)
                 // The address of the request that was given up is given back.
                 try await eventually { try await plugin.contents() == .nothing }
@@ -89,10 +96,11 @@ extension ConformanceCase {
             .call("IpamDriver.RequestAddress", Sample.address("p4"), .answered)),
     ]
 
-    /// About 1.2 MB of bindings.
+    /// 1 MiB of bindings, most of it in a member that nobody knows.
     private static var portMap: String {
-        Array(
-            repeating: #"{"Proto":6,"IP":"","Port":80,"HostIP":"","HostPort":8080,"HostPortEnd":8080}"#, count: 16_000
+        let padding = String(repeating: "x", count: 1000)
+        return Array(
+            repeating: #"{"Proto":6,"IP":"","Port":80,"HostIP":"","HostPort":8080,"New":"\#(padding)"}"#, count: 1000
         ).joined(separator: ",")
     }
 

@@ -92,7 +92,7 @@ import Testing
         #expect(try await plugin.store.get(key) != nil)
     }
 
-    @Test func `an unknown path to the engine's answer is waited for no longer than the deadline`() async throws {
+    @Test func `a network that cannot be written in time is refused`() async throws {
         let plugin = try await Plugin.fresh(limit: .milliseconds(200))
         plugin.faults.hang()
         defer { plugin.faults.hang(false) }

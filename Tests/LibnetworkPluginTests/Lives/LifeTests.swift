@@ -33,10 +33,10 @@ import Testing
         for step in [life.join, life.leave, life.revoke] as [(Plugin) async throws -> Reply] {
             let created = try await life.createEndpoint(addresses, plugin)
             let again = try await life.createEndpoint(addresses, plugin)
-            #expect(created.text == again.text)
+            #expect(created.json == again.json)
             let first = try await step(plugin)
             let second = try await step(plugin)
-            #expect(first.status == 200 && first.text == second.text)
+            #expect(first.status == 200 && first.json == second.json)
         }
         for _ in 0..<2 { try await life.stop(addresses, plugin) }
         try await plugin.deleteNetwork()
@@ -86,11 +86,13 @@ import Testing
         let steps: [(Plugin) async throws -> Void] = [
             { try await $0.createNetwork(life.network, v6: true) },
             { addresses = try await life.requestAddresses($0) },
-            { #expect(try await life.createEndpoint(addresses, $0).status == 200) },
-            { #expect(try await life.join($0)["GatewayIPv6"]?.string == "fe80::1") },
-            { #expect(try await life.program($0, ports: #"[{"Proto":17,"Port":53,"HostPort":0}]"#).status == 200) },
-            { #expect(try await life.leave($0).status == 200) },
-            { #expect(try await life.deleteEndpoint($0).status == 200) },
+            { plugin async throws in #expect(try await life.createEndpoint(addresses, plugin).status == 200) },
+            { plugin async throws in #expect(try await life.join(plugin)["GatewayIPv6"]?.string == "fe80::1") },
+            { plugin async throws in
+                #expect(try await life.program(plugin, ports: #"[{"Proto":17,"Port":53,"HostPort":0}]"#).status == 200)
+            },
+            { plugin async throws in #expect(try await life.leave(plugin).status == 200) },
+            { plugin async throws in #expect(try await life.deleteEndpoint(plugin).status == 200) },
             { try await life.release(addresses, $0) },
         ]
         for (number, step) in steps.enumerated() {

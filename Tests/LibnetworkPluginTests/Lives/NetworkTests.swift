@@ -42,6 +42,16 @@ import Testing
         try await plugin.expectNothingLeft()
     }
 
+    @Test func `an endpoint that outlives its network takes it along`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([dockerID(0xabc): .init(name: "web")]))
+        let life = Life(1)
+        let addresses = try await life.start(plugin)
+        try await plugin.deleteNetwork()
+        #expect(profile("web", plugin) != nil)
+        try await life.stop(addresses, plugin)
+        try await plugin.expectNothingLeft()
+    }
+
     @Test func `somebody else's profile of that name is used and stays`() async throws {
         let plugin = try await Plugin.fresh()
         let theirs = Profile(

@@ -39,7 +39,9 @@ import Testing
         #expect(Set(first).count == 3 && !first.contains(0))
     }
 
-    @Test func `a port that another program uses is refused by number, and none of the others stays taken`() async throws {
+    @Test func `a port that another program uses is refused by number, and none of the others stays taken`()
+        async throws
+    {
         let plugin = try await Plugin.fresh()
         let life = Life(1)
         try await life.start(plugin)

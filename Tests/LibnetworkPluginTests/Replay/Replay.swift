@@ -64,7 +64,9 @@ final class Replay {
 
     /// The recorded host ports may be in use on this machine: any others do.
     private func anyHostPort(_ options: JSONValue) -> JSONValue {
-        guard var members = options.object, let map = members["com.docker.network.portmap"]?.array else { return options }
+        guard var members = options.object, let map = members["com.docker.network.portmap"]?.array else {
+            return options
+        }
         members["com.docker.network.portmap"] = .array(
             map.map { entry in
                 var entry = entry.object ?? [:]

@@ -19,7 +19,7 @@ import Testing
     }
 
     private func serving(
-        _ plugin: Plugin, limit: Duration = .seconds(10), _ body: @Sendable (String) async throws -> Void
+        _ plugin: Plugin, limit: Duration = .seconds(10), _ body: @escaping @Sendable (String) async throws -> Void
     ) async throws {
         try await withTemporaryFolder { folder in
             let path = folder + "/calico.sock"
@@ -28,7 +28,8 @@ import Testing
     }
 
     private func serve(
-        _ plugin: Plugin, at path: String, limit: Duration = .seconds(10), _ body: @escaping @Sendable () async throws -> Void
+        _ plugin: Plugin, at path: String, limit: Duration = .seconds(10),
+        _ body: @escaping @Sendable () async throws -> Void
     ) async throws {
         let server = PluginServer.make(
             socket: path,
@@ -45,7 +46,8 @@ import Testing
         }
     }
 
-    @Test func `3, 5: one connection serves request after request, idle times and an empty Host included`() async throws {
+    @Test func `3, 5: one connection serves request after request, idle times and an empty Host included`() async throws
+    {
         try await serving(try await Plugin.fresh()) { path in
             try await onThread {
                 let socket = try UnixSocket.connect(path)
@@ -69,7 +71,8 @@ import Testing
                 let socket = try UnixSocket.connect(path)
                 let body = Sample.create()
                 let (one, two) = (body.prefix(40), body.dropFirst(40))
-                try socket.write("POST /NetworkDriver.CreateNetwork HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+                try socket.write(
+                    "POST /NetworkDriver.CreateNetwork HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
                 for part in [one, two] { try socket.write("\(String(part.utf8.count, radix: 16))\r\n\(part)\r\n") }
                 try socket.write("0\r\n\r\n")
                 #expect(try socket.readReply().status == 200)
@@ -80,7 +83,7 @@ import Testing
 
     @Test func `15: a connection stays usable after a request that took too long`() async throws {
         let plugin = try await Plugin.fresh()
-        try await serving(plugin, limit: .milliseconds(200)) { path in
+        try await serving(plugin, limit: .seconds(2)) { path in
             try await onThread {
                 let socket = try UnixSocket.connect(path)
                 plugin.faults.hang()
@@ -147,7 +150,7 @@ import Testing
         let gate = Gate()
         let responder = PluginResponder(
             routes: .networkDriver(plugin.network), gate: gate, limit: .milliseconds(300), logger: .silent)
-        try await Application(responder: responder, logger: .silent).test(.router) { client in
+        try await Application(responder: responder, logger: .silent).test(.router) { client async throws in
             let status = { (path: String, body: String) in
                 try await client.execute(uri: path, method: .post, body: ByteBuffer(string: body)) { $0.status.code }
             }

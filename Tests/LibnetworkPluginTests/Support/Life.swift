@@ -37,7 +37,8 @@ struct Life: Sendable {
     func requestAddress(_ pool: String, _ plugin: Plugin, address: String = "") async throws -> Reply {
         try await plugin.call(
             "IpamDriver.RequestAddress",
-            #"{"PoolID":"\#(pool)","Address":"\#(address)","Options":{"com.docker.network.endpoint.macaddress":"\#(mac)"}}"#)
+            #"{"PoolID":"\#(pool)","Address":"\#(address)","Options":{"com.docker.network.endpoint.macaddress":"\#(mac)"}}"#
+        )
     }
 
     /// All addresses, IPv4 first.
@@ -55,7 +56,8 @@ struct Life: Sendable {
         let v6 = addresses.first { $0.contains(":") }.map { $0 + "/128" } ?? ""
         return try await plugin.call(
             "NetworkDriver.CreateEndpoint",
-            #"{\#(ids),"Interface":{"Address":"\#(v4)","AddressIPv6":"\#(v6)","MacAddress":"\#(mac)"},"Options":\#(options)}"#)
+            #"{\#(ids),"Interface":{"Address":"\#(v4)","AddressIPv6":"\#(v6)","MacAddress":"\#(mac)"},"Options":\#(options)}"#
+        )
     }
 
     func join(_ plugin: Plugin) async throws -> Reply {
@@ -118,7 +120,8 @@ extension Plugin {
         for isV6 in v6 ? [false, true] : [false] {
             let reply = try await call(
                 "IpamDriver.RequestPool",
-                #"{"AddressSpace":"CalicoAddressSpace","Pool":"\#(isV6 ? "" : subnet)","SubPool":"","Options":{},"V6":\#(isV6)}"#)
+                #"{"AddressSpace":"CalicoAddressSpace","Pool":"\#(isV6 ? "" : subnet)","SubPool":"","Options":{},"V6":\#(isV6)}"#
+            )
             pools.append(try #require(reply["PoolID"]?.string, "\(reply)"))
             let pool = try #require(reply["Pool"]?.string)
             data[isV6 ? "IPv6Data" : "IPv4Data"]?.append(

@@ -34,7 +34,7 @@ final class Plugin: Sendable {
     init(
         on store: any KeyValueStore, dataplane: RecordingDataplane = RecordingDataplane(),
         engine: RecordedEngine = RecordedEngine(), settings: NetworkDriver.Settings = .init(),
-        limit: Duration = .seconds(10)
+        limit: Duration = .seconds(60)
     ) async throws {
         let logger = Logger.silent
         self.store = store
@@ -59,7 +59,7 @@ final class Plugin: Sendable {
     static func fresh(
         pools: [String: String] = ["p4": "192.168.0.0/16", "p6": "fd00:1::/64"],
         engine: RecordedEngine = RecordedEngine(), settings: NetworkDriver.Settings = .init(),
-        limit: Duration = .seconds(10)
+        limit: Duration = .seconds(60)
     ) async throws -> Plugin {
         let store = FaultyStore(on: try SQLiteStore(path: ":memory:"))
         for (name, cidr) in pools { try await store.put(pool: name, cidr) }
@@ -83,7 +83,9 @@ final class Plugin: Sendable {
         try await send(method, body, on: socket ?? .of(method))
     }
 
-    func send(_ path: String, _ body: String, _ verb: HTTPRequest.Method = .post, on socket: Socket) async throws -> Reply {
+    func send(_ path: String, _ body: String, _ verb: HTTPRequest.Method = .post, on socket: Socket) async throws
+        -> Reply
+    {
         let application = socket == .network ? networkClient : ipamClient
         return try await Self.execute(application, path, body, verb)
     }
