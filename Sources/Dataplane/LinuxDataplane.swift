@@ -79,10 +79,10 @@ public actor LinuxDataplane: Dataplane {
     public func connect(_ link: EndpointLink) async throws {
         guard isStarted else { throw DataplaneError.notStarted }
         async let inForce: Void = rules.apply([ClusterChange(link.endpoint)])
-        try await interfaces.connect(link)
+        let siblings = try await interfaces.connect(link)
         do {
             try await inForce
-            try await settleSiblings(in: link.sandbox)
+            try await rules.setSiblings(siblings)
         } catch {
             try? await disconnect(interfaceName: link.endpoint.spec.interfaceName)
             throw error
@@ -91,16 +91,9 @@ public actor LinuxDataplane: Dataplane {
 
     public func disconnect(interfaceName: String) async throws {
         guard let name = InterfaceName(interfaceName) else { return }
-        let sandbox = await interfaces.sandbox(of: name)
-        guard let addresses = try await interfaces.disconnect(name) else { return }
-        removeLinksSoon(of: addresses)
-        try await settleSiblings(in: sandbox)
-    }
-
-    /// A container on several networks may use each of its addresses on each of its interfaces.
-    private func settleSiblings(in sandbox: String?) async throws {
-        guard let sandbox else { return }
-        try await rules.setSiblings(interfaces.siblings(in: sandbox))
+        guard let remainder = try await interfaces.disconnect(name) else { return }
+        removeLinksSoon(of: remainder.addresses)
+        try await rules.setSiblings(remainder.siblings)
     }
 
     public func isIdle(interfaceName: String) async -> Bool {

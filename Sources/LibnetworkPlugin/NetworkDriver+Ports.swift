@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import Addressing
 import CalicoModel
 import Dataplane
 import Datastore
@@ -9,11 +10,11 @@ extension NetworkDriver {
     /// Publishes the container's ports (`docker run -p`): only the driver of the container's gateway is asked, and
     /// nobody else does it.
     func programExternalConnectivity(_ request: EndpointRequest) async throws -> EmptyReply {
-        let bindings = try PortBinding.bindings(in: request.options)
-        guard !bindings.isEmpty else { return EmptyReply() }
-        guard try endpoint(request.endpointID) != nil else {
+        guard request.options["com.docker.network.portmap"]?.array?.isEmpty == false else { return EmptyReply() }
+        guard let endpoint = try endpoint(request.endpointID)?.value else {
             throw PluginError("endpoint \(request.endpointID.abbreviated) is not known on node \(node)")
         }
+        let bindings = try PortBinding.bindings(in: request.options, families: endpoint.families)
         let published = try await ports.take(bindings, for: request.endpointID)
         do { try await setPublished(published, request.endpointID) } catch {
             await ports.release(request.endpointID)
@@ -34,7 +35,9 @@ extension NetworkDriver {
         let endpoints = replica.read { state in
             state.endpoints.values.map(\.value).filter { $0.spec.node == node && !$0.spec.ports.isEmpty }
         }
-        for endpoint in endpoints { await ports.restore(endpoint.spec.ports, for: endpoint.spec.endpoint) }
+        for endpoint in endpoints {
+            await ports.restore(endpoint.spec.ports, for: endpoint.spec.endpoint, families: endpoint.families)
+        }
     }
 
     /// Records the ports with the endpoint, so that they outlive this process, and puts them in force.
@@ -49,5 +52,11 @@ extension NetworkDriver {
         }
         guard let endpoint = try endpoint(endpointID)?.value else { return }
         await dataplane.apply([ClusterChange(key: key, value: .endpoint(endpoint))])
+    }
+}
+
+extension WorkloadEndpoint {
+    fileprivate var families: [IPAddress.Family] {
+        IPAddress.Family.allCases.filter { family in spec.addresses.contains { $0.family == family } }
     }
 }

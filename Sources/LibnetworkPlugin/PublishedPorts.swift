@@ -13,9 +13,14 @@ struct PortBinding: Hashable {
     let hostIP: String
     /// 0 for any free port; else the first and last of the range to choose from.
     let hostPorts: ClosedRange<UInt16>
+    /// The container's, never empty. In a family it lacks nothing is published, and nothing may listen: a client that
+    /// tries `[::1]` first would hang there instead of going on to `127.0.0.1`.
+    let families: [IPAddress.Family]
 
     /// The bindings in `com.docker.network.portmap`; malformed entries are refused.
-    static func bindings(in options: [String: JSONValue]) throws -> [PortBinding] {
+    static func bindings(
+        in options: [String: JSONValue], families: [IPAddress.Family]
+    ) throws -> [PortBinding] {
         try (options["com.docker.network.portmap"]?.array ?? []).map { entry in
             guard let proto = entry.byte("Proto"), let port = entry.port("Port") else {
                 throw PluginError("the engine sent a port mapping without protocol or port")
@@ -29,7 +34,8 @@ struct PortBinding: Hashable {
             guard hostIP.isEmpty || IPAddress(hostIP) != nil else {
                 throw PluginError("\"\(hostIP)\" is not an address of this host to publish a port on")
             }
-            return PortBinding(protocolNumber: proto, port: port, hostIP: hostIP, hostPorts: first...last)
+            return PortBinding(
+                protocolNumber: proto, port: port, hostIP: hostIP, hostPorts: first...last, families: families)
         }
     }
 
@@ -78,11 +84,12 @@ actor PortReservations {
     }
 
     /// Takes ports again that were published before this process started; one that is gone is left out.
-    func restore(_ ports: [EndpointPort], for endpoint: String) {
+    func restore(_ ports: [EndpointPort], for endpoint: String, families: [IPAddress.Family]) {
         for port in ports {
             guard let host = port.hostPort, let number = port.protocol.number else { continue }
             let binding = PortBinding(
-                protocolNumber: number, port: port.port, hostIP: port.hostIP ?? "", hostPorts: host...host)
+                protocolNumber: number, port: port.port, hostIP: port.hostIP ?? "", hostPorts: host...host,
+                families: families)
             guard let sockets = try? bind(binding, to: host) else { continue }
             held[endpoint, default: []].append(Reservation(port: port, sockets: sockets))
         }
@@ -100,7 +107,8 @@ actor PortReservations {
             do {
                 let sockets = try bind(binding, to: candidate)
                 let port = EndpointPort(
-                    protocol: binding.transport, port: binding.port, hostPort: Self.port(of: sockets[0]) ?? candidate,
+                    protocol: binding.transport, port: binding.port,
+                    hostPort: sockets.first.flatMap(Self.port) ?? candidate,
                     hostIP: binding.hostIP.isEmpty ? nil : binding.hostIP)
                 return Reservation(port: port, sockets: sockets)
             } catch {
@@ -112,10 +120,14 @@ actor PortReservations {
 
     /// One socket per family the binding covers. The second family may be missing on the host.
     private func bind(_ binding: PortBinding, to port: UInt16) throws(PortUnavailable) -> [Int32] {
-        if let address = IPAddress(binding.hostIP) { return [try open(binding, address, port)] }
-        let first = try open(binding, IPAddress("0.0.0.0")!, port)
+        if let address = IPAddress(binding.hostIP) {
+            return binding.families.contains(address.family) ? [try open(binding, address, port)] : []
+        }
+        let anywhere = binding.families.map { IPAddress(family: $0, value: 0) }
+        let first = try open(binding, anywhere[0], port)
+        guard anywhere.count == 2 else { return [first] }
         do throws(PortUnavailable) {
-            return [first, try open(binding, IPAddress("::")!, Self.port(of: first) ?? port)]
+            return [first, try open(binding, anywhere[1], Self.port(of: first) ?? port)]
         } catch {
             if error.isFamilyMissing { return [first] }
             Glibc.close(first)

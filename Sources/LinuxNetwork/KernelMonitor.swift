@@ -86,8 +86,19 @@ public struct RulesetGeneration: Sendable, Hashable {
         self.number = UInt32(bigEndian: number)
         threadID = Int32(bigEndian: attributes.number(N.NFTA_GEN_PROC_PID) ?? 0)
         threadName = attributes.text(N.NFTA_GEN_PROC_NAME) ?? ""
-        isOwn = Self.isOwnThread(threadID, named: threadName)
+        isOwn = Self.isOwnThread(threadID, named: threadName) || threadName == Self.processName
     }
+
+    /// In a pid namespace of its own, as in any container, the process cannot recognise the kernel's thread numbers. Its
+    /// name is then what is left; nobody else's tool that changes rules bears it.
+    private static let processName: String = {
+        var buffer = [UInt8](repeating: 0, count: 32)
+        let descriptor = open("/proc/self/comm", O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return "" }
+        defer { Glibc.close(descriptor) }
+        let length = Glibc.read(descriptor, &buffer, buffer.count)
+        return length > 0 ? String(decoding: buffer[..<(length - 1)], as: UTF8.self) : ""
+    }()
 
     private static func isOwnThread(_ id: Int32, named name: String) -> Bool {
         guard let descriptor = Optional(open("/proc/self/task/\(id)/comm", O_RDONLY | O_CLOEXEC)), descriptor >= 0

@@ -165,5 +165,8 @@ extension MessageBody {
         attribute(LinkNumbers.IFLA_IFNAME, text: name.text)
         attribute(LinkNumbers.IFLA_ADDRESS, mac.bytes)
         attribute(LinkNumbers.IFLA_MTU, number: mtu)
+        // veth has a queue for each processor and then waits for RCU to put all but one out of use.
+        attribute(LinkNumbers.IFLA_NUM_TX_QUEUES, number: UInt32(1))
+        attribute(LinkNumbers.IFLA_NUM_RX_QUEUES, number: UInt32(1))
     }
 }

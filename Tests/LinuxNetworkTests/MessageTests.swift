@@ -96,20 +96,24 @@ import Testing
         expect(
             transport.sent,
             """
-            90 00 00 00  10 00  05 06  01 00 00 00  00 00 00 00  // 144 bytes, RTM_NEWLINK, REQUEST|ACK|CREATE|EXCL
+            b0 00 00 00  10 00  05 06  01 00 00 00  00 00 00 00  // 176 bytes, RTM_NEWLINK, REQUEST|ACK|CREATE|EXCL
             00 00 00 00  00 00 00 00  01 00 00 00  01 00 00 00   // IFF_UP, and that is to change
             0a 00 03 00  'cali0' 00 00 00                        // IFLA_IFNAME
             0a 00 01 00  ee ee ee ee ee ee 00 00                 // IFLA_ADDRESS
             08 00 04 00  a0 05 00 00                             // IFLA_MTU 1440
+            08 00 1f 00  01 00 00 00                             // IFLA_NUM_TX_QUEUES 1
+            08 00 20 00  01 00 00 00                             // IFLA_NUM_RX_QUEUES 1
             08 00 1b 00  09 00 00 00                             // IFLA_GROUP 9
-            48 00 12 00                                          // IFLA_LINKINFO
+            58 00 12 00                                          // IFLA_LINKINFO
             09 00 01 00  'veth' 00 00 00 00                      //   IFLA_INFO_KIND
-            38 00 02 00                                          //   IFLA_INFO_DATA
-            34 00 01 00                                          //     VETH_INFO_PEER
+            48 00 02 00                                          //   IFLA_INFO_DATA
+            44 00 01 00                                          //     VETH_INFO_PEER
             00 00 00 00  00 00 00 00  00 00 00 00  00 00 00 00   //       struct ifinfomsg: nothing, ENOTCONN for IFF_UP
             0a 00 03 00  'temp0' 00 00 00                        //       IFLA_IFNAME
             0a 00 01 00  02 00 0a 41 00 01 00 00                 //       IFLA_ADDRESS
             08 00 04 00  a0 05 00 00                             //       IFLA_MTU 1440
+            08 00 1f 00  01 00 00 00                             //       IFLA_NUM_TX_QUEUES 1
+            08 00 20 00  01 00 00 00                             //       IFLA_NUM_RX_QUEUES 1
 
             34 00 00 00  12 00  05 00  02 00 00 00  00 00 00 00  // 52 bytes, RTM_GETLINK, REQUEST|ACK
             00 00 00 00  00 00 00 00  00 00 00 00  00 00 00 00

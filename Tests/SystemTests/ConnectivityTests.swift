@@ -46,6 +46,35 @@ extension SystemTests {
             #expect(seen.contains(client.address))
         }
 
+        @Test func `a published port is open from outside and on the host, also after a restart of the plugin`()
+            async throws
+        {
+            try await lab.createNetwork("blue")
+            let server = try await lab.start("b1", on: "blue", "-p 8080:80")
+            try await server.run("sh -c 'mkdir /www && echo served >/www/index.html && httpd -p 80 -h /www'")
+            let asked = "busybox wget -q -O - http://\(Lab.hostAddress):8080/"
+            #expect(try await lab.runOutside(asked) == "served")
+            #expect(try await lab.run(asked) == "served")
+            #expect(try await lab.run("busybox wget -q -O - http://127.0.0.1:8080/") == "served")
+            let second = await lab.attempt("docker run --rm --network blue -p 8080:80 bb true")
+            #expect(second.errors.contains("8080"), "the port is named")
+            try await lab.stopPlugin()
+            try await lab.startPlugin()
+            #expect(try await lab.runOutside(asked) == "served")
+            try await lab.run("docker rm -f b1")
+            #expect(await lab.attempt("docker run --rm --network blue -p 8080:80 bb true").status == 0)
+        }
+
+        @Test func `an internal network connects its members and nobody else`() async throws {
+            try await lab.createNetwork("blue", "--internal --ipv6")
+            let first = try await lab.start("b1", on: "blue")
+            let second = try await lab.start("b2", on: "blue")
+            #expect(await first.reaches(second.address))
+            #expect(await first.reaches(second.address6))
+            // There is no way out at all: the ping fails before it is sent.
+            #expect(await !first.reaches(Lab.outside))
+        }
+
         @Test func `a container on two networks reaches the members of both, and they reach it`() async throws {
             for network in ["blue", "red"] { try await lab.createNetwork(network, "--ipv6") }
             let blue = try await lab.start("b1", on: "blue")

@@ -100,7 +100,8 @@ actor InterfaceTable {
     // MARK: Connect
 
     /// Makes the endpoint's link pair; one that waits for its container already is as good.
-    func connect(_ link: EndpointLink) throws {
+    /// - Returns: what has changed for interfaces that share a container with it, see ``siblings(in:)``.
+    func connect(_ link: EndpointLink) throws -> [InterfaceName: Set<IPAddress>] {
         let memory = LinkMemory(nextHop6: link.nextHop6, sandbox: link.sandbox)
         let interface = try EndpointInterface(link.endpoint, memory: memory)
         try withSocket { socket in
@@ -119,6 +120,8 @@ actor InterfaceTable {
             }
             interfaces[interface.name] = Known(interface: interface, index: index)
         }
+        let group = siblings(in: link.sandbox)
+        return group.count > 1 ? group : [:]
     }
 
     private func createPair(_ interface: EndpointInterface, mtu: Int?, _ socket: RouteSocket) throws -> Int32 {
@@ -159,7 +162,8 @@ actor InterfaceTable {
     // MARK: Disconnect
 
     /// For every interface of a container: the addresses it has on its other interfaces.
-    func siblings(in sandbox: String) -> [InterfaceName: Set<IPAddress>] {
+    private func siblings(in sandbox: String?) -> [InterfaceName: Set<IPAddress>] {
+        guard let sandbox else { return [:] }
         let members = interfaces.values.map(\.interface).filter { $0.memory.sandbox == sandbox }
         let others = members.map { own in
             (own.name, Set(members.filter { $0.name != own.name }.flatMap(\.addresses)))
@@ -174,10 +178,16 @@ actor InterfaceTable {
         }
     }
 
-    func sandbox(of name: InterfaceName) -> String? { interfaces[name]?.interface.memory.sandbox }
+    /// What is left to do once an interface is disconnected.
+    struct Remainder {
+        /// Those the interface had.
+        let addresses: Set<IPAddress>
+        /// What has changed for interfaces that shared a container with it.
+        let siblings: [InterfaceName: Set<IPAddress>]
+    }
 
-    /// - Returns: the addresses it had, if there is something to remove.
-    func disconnect(_ name: InterfaceName) throws -> Set<IPAddress>? {
+    /// - Returns: `nil` where there is nothing to remove.
+    func disconnect(_ name: InterfaceName) throws -> Remainder? {
         try withSocket { socket in
             let known = interfaces.removeValue(forKey: name)
             guard let link = try socket.link(named: name), link.group != LinkGroup.retired else { return nil }
@@ -188,7 +198,9 @@ actor InterfaceTable {
                         \.destination.address)
             }
             try socket.perform(EndpointInterface.retirement(index: link.index, addresses: addresses))
-            return Set(addresses)
+            var siblings = siblings(in: known?.interface.memory.sandbox)
+            if !siblings.isEmpty { siblings[name] = [] }
+            return Remainder(addresses: Set(addresses), siblings: siblings)
         }
     }
 

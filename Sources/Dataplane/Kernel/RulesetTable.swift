@@ -63,6 +63,7 @@ actor RulesetTable {
 
     /// Returns once they are in force.
     func setSiblings(_ siblings: [InterfaceName: Set<IPAddress>]) async throws {
+        guard !siblings.isEmpty else { return }
         for (interface, addresses) in siblings { index.setSiblings(addresses, of: interface) }
         guard early == nil else { return }
         try await commitment().value

@@ -78,6 +78,8 @@ enum LinkNumbers {
     static let IFLA_AF_SPEC: UInt16 = 26
     static let IFLA_GROUP: UInt16 = 27
     static let IFLA_EXT_MASK: UInt16 = 29
+    static let IFLA_NUM_TX_QUEUES: UInt16 = 31
+    static let IFLA_NUM_RX_QUEUES: UInt16 = 32
     static let RTEXT_FILTER_SKIP_STATS: UInt32 = 8
     static let IFLA_INFO_KIND: UInt16 = 1
     static let IFLA_INFO_DATA: UInt16 = 2
