@@ -131,7 +131,7 @@ struct MissingPrerequisite: Error, CustomStringConvertible {
     let description: String
 }
 
-private func requirePrerequisites() throws {
+func requirePrerequisites() throws {
     guard getuid() == 0 else {
         throw MissingPrerequisite(description: "system tests need root, because they make network namespaces")
     }
@@ -152,12 +152,12 @@ private func requirePrerequisites() throws {
     }
 }
 
-private let repositoryPath = URL(filePath: #filePath)
+let repositoryPath = URL(filePath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path(percentEncoded: false)
 
 /// The folder of the test products, where SwiftPM also puts the daemon.
-private let productDirectory = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+let productDirectory = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
     .deletingLastPathComponent().path(percentEncoded: false)
 
-private let daemonPath =
+let daemonPath =
     ProcessInfo.processInfo.environment["CALICO_LIBNETWORK_BINARY"] ?? productDirectory + "calico-libnetwork"
