@@ -67,7 +67,11 @@ extension NetworkDriver {
     /// What is known of a network, looked up at the engine where CreateNetwork never came here: the plugin's data was
     /// lost, or the network was made on another host.
     func knownNetwork(_ id: String) async throws -> NetworkRecord {
-        if let record = network(id)?.value, record.name != nil { return record }
+        // The name is waited for only while the profile's name depends on it: an engine that hangs must not delay every
+        // endpoint of the network.
+        if let record = network(id)?.value, record.name != nil || record.profile != nil || !record.wantsProfile {
+            return record
+        }
         let found = await engine.network(id)
         if let record = network(id)?.value {
             var named = record
