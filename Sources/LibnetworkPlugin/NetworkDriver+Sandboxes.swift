@@ -16,8 +16,7 @@ extension NetworkDriver {
         }
         let network = network(request.networkID)?.value
         let hop = network?.nextHop ?? 1
-        let options = try? NetworkOptions(
-            network: (network?.options ?? [:]).mapValues(JSONValue.string), logger: logger)
+        let options = network.map(NetworkOptions.init(of:))
         let nextHops = NextHops(number: hop)
         try await dataplane.connect(
             EndpointLink(
