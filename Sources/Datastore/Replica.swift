@@ -85,6 +85,17 @@ public final class Replica<State: ReplicaState>: Sendable {
         }
     }
 
+    /// Commits to the store and takes in the outcome, whichever it is, so that the next decision knows of it.
+    @discardableResult
+    public func commit(_ transaction: Transaction) async throws(StoreError) -> CommitOutcome {
+        let outcome = try await store.commit(transaction)
+        switch outcome {
+        case .committed(let revision): observe(transaction.changes(at: revision))
+        case .conflict(let present): observe(conflict: present)
+        }
+        return outcome
+    }
+
     /// Lists every range once. Until then the state is empty.
     public func load() async throws(StoreError) -> [Revision] {
         var revisions: [Revision] = []

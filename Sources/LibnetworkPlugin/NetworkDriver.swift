@@ -25,7 +25,6 @@ public struct NetworkDriver: Sendable {
         public init() {}
     }
 
-    let store: any KeyValueStore
     let replica: Replica<ClusterState>
     let dataplane: any Dataplane
     let engine: any NetworkDirectory
@@ -37,10 +36,9 @@ public struct NetworkDriver: Sendable {
     let logger: Logger
 
     public init(
-        store: any KeyValueStore, replica: Replica<ClusterState>, dataplane: any Dataplane,
+        replica: Replica<ClusterState>, dataplane: any Dataplane,
         engine: any NetworkDirectory, node: String, settings: Settings, logger: Logger
     ) {
-        self.store = store
         self.replica = replica
         self.dataplane = dataplane
         self.engine = engine
@@ -73,10 +71,7 @@ public struct NetworkDriver: Sendable {
                 return try plan(state)
             }
             guard let transaction = planned, !transaction.writes.isEmpty else { return }
-            switch try await store.commit(transaction) {
-            case .committed(let revision): return replica.observe(transaction.changes(at: revision))
-            case .conflict(let present): replica.observe(conflict: present)
-            }
+            if case .committed = try await replica.commit(transaction) { return }
         }
         throw PluginError("the datastore's values kept changing during 20 attempts; try again")
     }

@@ -19,7 +19,6 @@ public import Logging
 ///
 /// An endpoint or network must be found missing twice, a sweep apart.
 public actor Reconciler {
-    private let store: any KeyValueStore
     private let driver: NetworkDriver
     private let allocator: AddressAllocator
     private let engine: any NetworkDirectory
@@ -36,7 +35,6 @@ public actor Reconciler {
         driver: NetworkDriver, allocator: AddressAllocator, engine: any NetworkDirectory,
         interval: Duration = .seconds(60), logger: Logger
     ) {
-        store = driver.store
         self.driver = driver
         self.allocator = allocator
         self.engine = engine

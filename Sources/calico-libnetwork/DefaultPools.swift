@@ -85,15 +85,12 @@ struct DefaultPools {
     }
 
     /// Creates what is missing; a pool that another process made meanwhile is fine.
-    func create(in store: any KeyValueStore, _ replica: Replica<ClusterState>, _ logger: Logger) async throws {
+    func create(in replica: Replica<ClusterState>, _ logger: Logger) async throws {
         for pool in missing(beside: replica.read { $0.poolsInOrder }) {
             try pool.validate()
             let transaction = Transaction(if: [.absent(pool.key)], writes: [.put(pool.key, pool)])
-            switch try await store.commit(transaction) {
-            case .committed(let revision):
-                replica.observe(transaction.changes(at: revision))
+            if case .committed = try await replica.commit(transaction) {
                 logger.notice("created a pool", metadata: ["pool": "\(pool.name)", "cidr": "\(pool.spec.cidr)"])
-            case .conflict(let present): replica.observe(conflict: present)
             }
         }
     }

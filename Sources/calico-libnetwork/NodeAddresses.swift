@@ -41,17 +41,17 @@ struct NodeAddresses {
 
     /// The node's entry, created where there is none; an existing one belongs to whoever made it.
     func ensureNode(
-        _ name: String, _ store: any KeyValueStore, _ replica: Replica<ClusterState>, _ host: HostAddresses
+        _ name: String, in replica: Replica<ClusterState>, _ host: HostAddresses
     ) async throws {
         guard replica.read({ $0.nodes[name] == nil }) else { return }
         let bgp = NodeSpec.BGP(ipv4Address: address(v4, .v4, host), ipv6Address: address(v6, .v6, host))
         let node = Node(metadata: ResourceMetadata(name: name).asCreated(), spec: NodeSpec(bgp: bgp))
         try node.validate()
-        try await commit(Transaction(if: [.absent(node.key)], writes: [.put(node.key, node)]), store, replica)
+        try await replica.commit(Transaction(if: [.absent(node.key)], writes: [.put(node.key, node)]))
     }
 
     /// The datastore's own entry, created where there is none. An explicit `datastoreReady: false` stays.
-    func ensureClusterInformation(_ store: any KeyValueStore, _ replica: Replica<ClusterState>) async throws {
+    func ensureClusterInformation(in replica: Replica<ClusterState>) async throws {
         guard replica.read({ $0.clusterInformation == nil }) else { return }
         let guid = UUID().uuidString.lowercased().filter { $0 != "-" }
         let information = ClusterInformation(
@@ -59,16 +59,7 @@ struct NodeAddresses {
             spec: ClusterInformationSpec(clusterGUID: guid, datastoreReady: true))
         let transaction = Transaction(
             if: [.absent(information.key)], writes: [.put(information.key, information)])
-        try await commit(transaction, store, replica)
-    }
-
-    private func commit(
-        _ transaction: Transaction, _ store: any KeyValueStore, _ replica: Replica<ClusterState>
-    ) async throws {
-        switch try await store.commit(transaction) {
-        case .committed(let revision): replica.observe(transaction.changes(at: revision))
-        case .conflict(let present): replica.observe(conflict: present)
-        }
+        try await replica.commit(transaction)
     }
 
     private func address(_ choice: Choice, _ family: IPAddress.Family, _ host: HostAddresses) -> String? {

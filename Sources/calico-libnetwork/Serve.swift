@@ -60,7 +60,7 @@ private struct Daemon {
         let engine = EngineAPI(configuration.engine)
         let allocator = AddressAllocator(store: store, replica: replica, node: configuration.node, logger: logger)
         network = NetworkDriver(
-            store: store, replica: replica, dataplane: dataplane, engine: engine, node: configuration.node,
+            replica: replica, dataplane: dataplane, engine: engine, node: configuration.node,
             settings: configuration.driver, logger: logger)
         ipam = IPAMDriver(
             allocator: allocator, replica: replica, dataplane: dataplane, node: configuration.node, logger: logger)
@@ -121,11 +121,11 @@ private struct Daemon {
         guard replica.read({ $0.isReady }) else {
             return logger.warning("the datastore is locked (datastoreReady: false); nothing is written")
         }
-        try await addresses.ensureClusterInformation(store, replica)
-        try await addresses.ensureNode(configuration.node, store, replica, host)
+        try await addresses.ensureClusterInformation(in: replica)
+        try await addresses.ensureNode(configuration.node, in: replica, host)
         try await DefaultPools(
             settings: configuration.pools, hostNetworks: host.networks, kernelHasIPv6: HostAddresses.kernelHasIPv6
-        ).create(in: store, replica, logger)
+        ).create(in: replica, logger)
     }
 
     private func feedDataplane(from start: Revision) async {

@@ -72,10 +72,7 @@ struct CommandStore {
     func commit(_ plan: (ClusterState) throws -> Transaction) async throws {
         for _ in 0..<20 {
             let transaction = try plan(state)
-            switch try await store.commit(transaction) {
-            case .committed(let revision): return replica.observe(transaction.changes(at: revision))
-            case .conflict(let present): replica.observe(conflict: present)
-            }
+            if case .committed = try await replica.commit(transaction) { return }
         }
         throw ValidationFailure("the daemon or another command kept changing the same values; try again")
     }

@@ -44,7 +44,7 @@ final class Plugin: Sendable {
         _ = try await replica.load()
         allocator = AddressAllocator(store: store, replica: replica, node: Self.node, logger: logger)
         network = NetworkDriver(
-            store: store, replica: replica, dataplane: dataplane, engine: engine, node: Self.node, settings: settings,
+            replica: replica, dataplane: dataplane, engine: engine, node: Self.node, settings: settings,
             logger: logger)
         ipam = IPAMDriver(
             allocator: allocator, replica: replica, dataplane: dataplane, node: Self.node, logger: logger)
