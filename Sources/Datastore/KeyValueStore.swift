@@ -136,6 +136,9 @@ public enum CommitOutcome: Sendable {
 public enum StoreError: Error, Hashable, CustomStringConvertible {
     /// The store cannot be reached or used; the text says why and what to do.
     case unavailable(String)
+    /// The connection broke after the transaction was sent: it may have been carried out, or may yet be. Committing
+    /// the same transaction again settles it, since only one of the two can find its preconditions true.
+    case outcomeUnknown(String)
     /// The disk is full: nothing was written.
     case full(String)
     /// The store holds something this program cannot understand.
@@ -146,6 +149,7 @@ public enum StoreError: Error, Hashable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .unavailable(let reason): "the datastore is not available: \(reason)"
+        case .outcomeUnknown(let reason): "the datastore did not say whether it carried a change out: \(reason)"
         case .full(let reason): "the datastore's disk is full, nothing was changed: \(reason)"
         case .corrupt(let reason): "the datastore holds an unreadable value: \(reason)"
         case .compacted: "the datastore no longer keeps the history that was asked for"

@@ -28,11 +28,15 @@ public actor AddressAllocator {
     private enum Work {
         case assign(AddressRequest, CheckedContinuation<Result<IPAddress, IPAMError>, Never>)
         case release(Release, CheckedContinuation<Result<AllocationAttributes?, IPAMError>, Never>)
+        /// A release that nobody waits for: of an address whose caller was told that there is none.
+        case undo(Release)
+        /// Gives an empty block of this host back, if it still is that. Nobody waits for it.
+        case giveBack(CIDR)
 
-        func fail(_ error: IPAMError) {
+        var isAwaited: Bool {
             switch self {
-            case .assign(_, let answer): answer.resume(returning: .failure(error))
-            case .release(_, let answer): answer.resume(returning: .failure(error))
+            case .assign, .release: true
+            case .undo, .giveBack: false
             }
         }
     }
@@ -41,6 +45,7 @@ public actor AddressAllocator {
     private let replica: Replica<ClusterState>
     private let node: String
     private let logger: Logger
+    private let surroundings: Surroundings
     private var pending: [(id: Int, work: Work)] = []
     private var nextID = 0
     private var lane: Task<Void, Never>?
@@ -51,12 +56,18 @@ public actor AddressAllocator {
     static let maximumAttempts = 100
     /// etcd accepts 128 operations in a transaction; one request needs at most 4 writes and 5 preconditions.
     static let batchLimit = 24
+    /// Between attempts to find out what an absent store has done.
+    static let pauseWhileAway = Duration.milliseconds(250)
 
-    public init(store: any KeyValueStore, replica: Replica<ClusterState>, node: String, logger: Logger) {
+    public init(
+        store: any KeyValueStore, replica: Replica<ClusterState>, node: String, logger: Logger,
+        surroundings: Surroundings = Surroundings()
+    ) {
         self.store = store
         self.replica = replica
         self.node = node
         self.logger = logger
+        self.surroundings = surroundings
     }
 
     /// Takes an address.
@@ -68,12 +79,12 @@ public actor AddressAllocator {
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { enqueue(id, .assign(request, $0)) }
         } onCancel: {
-            Task { await self.abandon(id) }
+            Task(executorPreference: surroundings.executor) { await self.abandon(id) }
         }
         abandoned.remove(id)
         let address = try result.get()
         guard !Task.isCancelled else {
-            giveBack(address, request)
+            undo(address, request)
             throw .abandoned
         }
         return address
@@ -87,6 +98,9 @@ public actor AddressAllocator {
         return try result.get()
     }
 
+    /// Gives back a block of this host that is empty; without effect where it is not. Does not wait for the outcome.
+    public func giveBack(_ block: CIDR) { enqueue(newID(), .giveBack(block)) }
+
     private func newID() -> Int {
         nextID += 1
         return nextID
@@ -98,7 +112,18 @@ public actor AddressAllocator {
 
     private func enqueue(_ id: Int, _ work: Work) {
         pending.append((id, work))
-        if lane == nil { lane = Task { await self.drain() } }
+        startLane()
+    }
+
+    /// Nobody else will ever release this address. It goes before all others: one of them may want it.
+    private func undo(_ address: IPAddress, _ request: AddressRequest) {
+        let owner = request.owner
+        pending.insert((newID(), .undo(Release(address) { $0 == owner })), at: 0)
+        startLane()
+    }
+
+    private func startLane() {
+        if lane == nil { lane = Task(executorPreference: surroundings.executor) { await self.drain() } }
     }
 
     // MARK: The lane
@@ -115,22 +140,43 @@ public actor AddressAllocator {
 
     private func carryOut(_ batch: [(id: Int, work: Work)]) async {
         let live = batch.filter { !abandoned.contains($0.id) }
-        for item in batch where abandoned.remove(item.id) != nil { item.work.fail(.abandoned) }
+        for item in batch where abandoned.remove(item.id) != nil { fail(item.work, .abandoned) }
         for attempt in 1...Self.maximumAttempts {
             let draft = Draft(of: live.map(\.work), plan: makePlan())
-            do {
+            do throws(StoreError) {
                 if try await commit(draft.transaction) { return settle(live, draft) }
             } catch {
-                return fail(live, .store(error))
+                fail(live, .store(error))
+                if case .outcomeUnknown = error { await findOut(live, draft) }
+                return
             }
             // Another host was faster. Some jitter keeps two losers from meeting again.
-            if attempt > 1 { try? await Task.sleep(for: .milliseconds(Int.random(in: 0...min(attempt * 2, 50)))) }
+            if attempt > 1 { await surroundings.pause(.milliseconds(0)...(.milliseconds(min(attempt * 2, 50)))) }
         }
         fail(live, .contention(attempts: Self.maximumAttempts))
     }
 
+    /// The callers were told that it failed, yet the transaction may have been carried out, or may yet be. Committing
+    /// it once more decides: either now or then its preconditions were true, not both. What it assigned is undone.
+    ///
+    /// Until then no other plan can be made: its requests fail as this one did.
+    private func findOut(_ batch: [(id: Int, work: Work)], _ draft: Draft) async {
+        while true {
+            do throws(StoreError) {
+                _ = try await commit(draft.transaction)
+                break
+            } catch {
+                failPending(.store(error))
+                await surroundings.pause(Self.pauseWhileAway...Self.pauseWhileAway)
+            }
+        }
+        for case (.assign(let request, _), .assigned(let address)) in zip(batch.map(\.work), draft.outcomes) {
+            undo(address, request)
+        }
+    }
+
     private func makePlan() -> AllocationPlan {
-        AllocationPlan(state: replica.snapshot, node: node, now: .now)
+        AllocationPlan(state: replica.snapshot, node: node, now: surroundings.now())
     }
 
     private func commit(_ transaction: Transaction) async throws(StoreError) -> Bool {
@@ -149,31 +195,36 @@ public actor AddressAllocator {
     private func settle(_ batch: [(id: Int, work: Work)], _ draft: Draft) {
         for (item, outcome) in zip(batch, draft.outcomes) {
             switch (item.work, outcome) {
-            case (.assign(_, let answer), .assigned(let address)):
-                answer.resume(returning: .success(address))
+            case (.assign(_, let answer), .assigned(let address)): answer.resume(returning: .success(address))
             case (.release(_, let answer), .released(let owner)): answer.resume(returning: .success(owner))
-            case (let work, .failed(let error)): work.fail(error)
+            case (.undo, .released), (.giveBack, .gaveBack): break
+            case (let work, .failed(let error)): fail(work, error)
             default: preconditionFailure("an outcome belongs to another request")
             }
         }
     }
 
-    /// The caller went away while the commit ran: nobody will ever release this address but us.
-    private func giveBack(_ address: IPAddress, _ request: AddressRequest) {
-        let owner = request.owner
-        Task {
-            do {
-                try await release(Release(address) { $0 == owner })
-            } catch {
-                logger.warning(
-                    "an abandoned address was not given back and waits for reconciliation",
-                    metadata: ["address": "\(address)", "error": "\(error)"])
-            }
+    private func fail(_ batch: [(id: Int, work: Work)], _ error: IPAMError) {
+        for item in batch { fail(item.work, error) }
+    }
+
+    private func fail(_ work: Work, _ error: IPAMError) {
+        switch work {
+        case .assign(_, let answer): answer.resume(returning: .failure(error))
+        case .release(_, let answer): answer.resume(returning: .failure(error))
+        case .undo(let release):
+            logger.warning(
+                "an abandoned address was not given back and waits for reconciliation",
+                metadata: ["address": "\(release.address)", "error": "\(error)"])
+        case .giveBack(let block):
+            logger.debug("an empty block stays", metadata: ["block": "\(block)", "error": "\(error)"])
         }
     }
 
-    private func fail(_ batch: [(id: Int, work: Work)], _ error: IPAMError) {
-        for item in batch { item.work.fail(error) }
+    private func failPending(_ error: IPAMError) {
+        let waiting = pending.filter(\.work.isAwaited)
+        pending.removeAll(where: \.work.isAwaited)
+        fail(waiting, error)
     }
 
     /// What one attempt would do and answer.
@@ -181,6 +232,7 @@ public actor AddressAllocator {
         enum Outcome {
             case assigned(IPAddress)
             case released(AllocationAttributes?)
+            case gaveBack
             case failed(IPAMError)
         }
 
@@ -198,16 +250,22 @@ public actor AddressAllocator {
             // A failed step must leave no trace in the plan the others share.
             var trial = plan
             do throws(IPAMError) {
-                let outcome: Outcome =
-                    switch work {
-                    case .assign(let request, _): .assigned(try trial.assign(request))
-                    case .release(let release, _):
-                        .released(try trial.release(release.address, if: release.isAllowed))
-                    }
+                let outcome = try carryOut(work, &trial)
                 plan = trial
                 return outcome
             } catch {
                 return .failed(error)
+            }
+        }
+
+        private static func carryOut(_ work: Work, _ plan: inout AllocationPlan) throws(IPAMError) -> Outcome {
+            switch work {
+            case .assign(let request, _): return .assigned(try plan.assign(request))
+            case .release(let release, _), .undo(let release):
+                return .released(try plan.release(release.address, if: release.isAllowed))
+            case .giveBack(let block):
+                try plan.giveBack(block)
+                return .gaveBack
             }
         }
     }

@@ -24,6 +24,14 @@ extension AllocationPlan {
         return owner
     }
 
+    /// Deletes an empty block of this host, and its claim.
+    mutating func giveBack(_ cidr: CIDR) throws(IPAMError) {
+        try relyOnUnlocked()
+        try checkReadable(Key.affinity(host: node, block: cidr))
+        guard let block = block(cidr), block.isAffine(to: node), block.isEmpty else { return }
+        delete(block)
+    }
+
     /// An empty block that no longer serves: nobody claims it, or its pool no longer wants this node.
     private func isSpent(_ block: IPAMBlock) -> Bool {
         guard block.isEmpty else { return false }

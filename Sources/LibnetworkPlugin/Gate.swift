@@ -6,11 +6,16 @@ public actor Gate {
     private var isOpen = false
     private var waiting: [Int: CheckedContinuation<Void, any Error>] = [:]
     private var next = 0
+    /// Why it is still closed, for those who lose patience; `nil` where it is open or nothing is known.
+    private(set) var obstacle: String?
 
     public init() {}
 
+    public func explain(_ obstacle: String) { self.obstacle = obstacle }
+
     public func open() {
         isOpen = true
+        obstacle = nil
         for waiter in waiting.values { waiter.resume() }
         waiting = [:]
     }

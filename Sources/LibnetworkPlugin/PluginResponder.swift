@@ -73,9 +73,14 @@ public struct PluginResponder: HTTPResponder {
 
     private func run(_ handler: PluginRoutes.Handler, _ body: Data) async throws -> PluginRoutes.Answer {
         guard handler.needsState else { return try await handler.run(body) }
-        return try await withDeadline(limit) { [gate] in
-            try await gate.pass()
-            return try await handler.run(body)
+        do {
+            return try await withDeadline(limit) { [gate] in
+                try await gate.pass()
+                return try await handler.run(body)
+            }
+        } catch let error as DeadlineExceeded {
+            guard let obstacle = await gate.obstacle else { throw error }
+            throw PluginError("the plugin is not ready yet: \(obstacle)")
         }
     }
 

@@ -16,6 +16,7 @@ public import Logging
 /// - Endpoints the engine no longer knows, once their interface is dead too. The interface decides: an engine that
 ///   answers for another host must not cost anybody a running container.
 /// - Networks the engine no longer knows.
+/// - Blocks of this host that have long been empty.
 ///
 /// An endpoint or network must be found missing twice, a sweep apart.
 public actor Reconciler {
@@ -26,6 +27,7 @@ public actor Reconciler {
     private let logger: Logger
     /// Missing at the last sweep.
     private var suspects: Set<String> = []
+    private var idleBlocks = IdleBlocks()
 
     private var replica: Replica<ClusterState> { driver.replica }
     private var node: String { driver.node }
@@ -53,6 +55,10 @@ public actor Reconciler {
     /// One look at everything.
     public func sweep(at now: Date = .now) async {
         await releaseOrphans(at: now)
+        for block in replica.read({ idleBlocks.look(at: $0, node: node, now: now) }) {
+            logger.info("giving an idle block back", metadata: ["block": "\(block)"])
+            await allocator.giveBack(block)
+        }
         var missing: Set<String> = []
         let networks = networksOfThisNode()
         for (id, endpoints) in networks {

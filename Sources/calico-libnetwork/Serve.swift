@@ -38,7 +38,7 @@ struct Serve: AsyncParsableCommand {
 private struct Daemon {
     let configuration: Configuration
     let logger: Logger
-    let store: SQLiteStore
+    let store: any KeyValueStore
     let replica: Replica<ClusterState>
     let dataplane: LinuxDataplane
     let network: NetworkDriver
@@ -101,9 +101,11 @@ private struct Daemon {
 
     /// Reads the state, puts the host into it, lets requests in, and keeps up with changes until shutdown.
     private func prepareAndFollow() async throws {
-        let revisions = try await replica.load()
-        try await createWhatIsMissing()
-        let snapshot = try await store.list(under: .allResources)
+        let revisions = try await whenAvailable { () async throws(StoreError) in try await replica.load() }
+        let isComplete = await createWhatIsMissing()
+        let snapshot = try await whenAvailable { () async throws(StoreError) in
+            try await store.list(under: .allResources)
+        }
         try await dataplane.start(snapshot.entries.compactMap { change(for: Change($0)) })
         await network.restorePorts()
         await gate.open()
@@ -112,20 +114,52 @@ private struct Daemon {
             group.addTask { await replica.follow(from: revisions) }
             group.addTask { await feedDataplane(from: snapshot.revision) }
             group.addTask { await reconciler.run() }
+            if !isComplete { group.addTask { await createWhatIsMissingLater() } }
         }
     }
 
-    private func createWhatIsMissing() async throws {
-        let host = try HostAddresses()
-        let addresses = configuration.nodeAddresses
-        guard replica.read({ $0.isReady }) else {
-            return logger.warning("the datastore is locked (datastoreReady: false); nothing is written")
+    /// A datastore that is away is waited for: the sockets are there, and say why nothing works yet.
+    private func whenAvailable<Result>(_ attempt: () async throws(StoreError) -> Result) async throws -> Result {
+        var said: StoreError?
+        while true {
+            do throws(StoreError) { return try await attempt() } catch {
+                guard case .unavailable = error else { throw error }
+                await gate.explain("\(error)")
+                if said != error { logger.error("waiting for the datastore", metadata: ["error": "\(error)"]) }
+                said = error
+                try await Task.sleep(for: .milliseconds(500))
+            }
         }
-        try await addresses.ensureClusterInformation(in: replica)
-        try await addresses.ensureNode(configuration.node, in: replica, host)
-        try await DefaultPools(
-            settings: configuration.pools, hostNetworks: host.networks, kernelHasIPv6: HostAddresses.kernelHasIPv6
-        ).create(in: replica, logger)
+    }
+
+    /// What calico/node makes where it runs. Nothing a container start depends on, so failing is no reason to stop.
+    ///
+    /// - Returns: whether there is nothing left to do.
+    private func createWhatIsMissing() async -> Bool {
+        guard replica.read({ $0.isReady }) else {
+            logger.warning("the datastore is locked (datastoreReady: false); nothing is written")
+            return false
+        }
+        do {
+            let host = try HostAddresses()
+            try await configuration.nodeAddresses.ensureClusterInformation(in: replica)
+            try await configuration.nodeAddresses.ensureNode(configuration.node, in: replica, host)
+            try await DefaultPools(
+                settings: configuration.pools, hostNetworks: host.networks, kernelHasIPv6: HostAddresses.kernelHasIPv6
+            ).create(in: replica, logger)
+            return true
+        } catch {
+            logger.warning("could not register this node", metadata: ["error": "\(error)"])
+            return false
+        }
+    }
+
+    private func createWhatIsMissingLater() async {
+        var isComplete = false
+        while !Task.isCancelled, !isComplete {
+            try? await Task.sleep(for: .seconds(5))
+            isComplete = await createWhatIsMissing()
+        }
     }
 
     private func feedDataplane(from start: Revision) async {

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+public import Addressing
+public import CalicoModel
+public import Datastore
+public import FoundationEssentials
+
+/// Finds this host's blocks that have long been empty, so that other hosts may have them.
+///
+/// One block of each pool stays: the next container then costs no claim, and its route is already known. Calico's
+/// kube-controllers leave a node its last block for the same reason; another host in need may still take it over
+/// (`AllocationPlan.idleBlockAge`).
+public struct IdleBlocks: Sendable {
+    /// How long a block must have stayed empty, in seconds.
+    public static let patience: TimeInterval = 600
+
+    private struct Sight {
+        let sequenceNumber: UInt64
+        let since: Date
+    }
+
+    private var sights: [CIDR: Sight] = [:]
+
+    public init() {}
+
+    /// Looks at the blocks of `node` and says which to give back. Call it every minute or so: a block that was used
+    /// between two looks is known by its sequence number.
+    public mutating func look(at state: borrowing ClusterState, node: String, now: Date) -> [CIDR] {
+        let own = (state.blocksByAffinity["host:\(node)"] ?? []).compactMap { state.blocks[$0]?.value }
+        var seen: [CIDR: Sight] = [:]
+        for block in own where block.isEmpty {
+            let before = sights[block.cidr].flatMap { $0.sequenceNumber == block.sequenceNumber ? $0 : nil }
+            seen[block.cidr] = before ?? Sight(sequenceNumber: block.sequenceNumber, since: now)
+        }
+        sights = seen
+        let idle = seen.filter { now.timeIntervalSince($0.value.since) >= Self.patience }.keys.sorted()
+        return Dictionary(grouping: idle) { cidr in state.pool(containing: cidr)?.name }.flatMap { pool, idle in
+            let count = own.count { state.pool(containing: $0.cidr)?.name == pool }
+            // A block outside every pool serves nobody.
+            return pool == nil || idle.count < count ? idle : Array(idle.dropFirst())
+        }
+    }
+}
