@@ -33,6 +33,10 @@ let package = Package(
             name: "CalicoModel",
             dependencies: ["Addressing"],
             swiftSettings: settings),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .target(name: "YAML", dependencies: ["CalicoModel", "CYAML"], swiftSettings: settings),
+        .systemLibrary(name: "CResolver"),
+        .target(name: "DNS", dependencies: ["CResolver"], swiftSettings: settings),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .target(
             name: "Datastore",
@@ -78,7 +82,8 @@ let package = Package(
         .executableTarget(
             name: "calico-libnetwork",
             dependencies: [
-                "Addressing", "CalicoModel", "Datastore", "IPAM", "Dataplane", "LinuxNetwork", "LibnetworkPlugin",
+                "Addressing", "CalicoModel", "Datastore", "DNS", "IPAM", "Dataplane", "LinuxNetwork", "LibnetworkPlugin",
+                "YAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -90,6 +95,8 @@ let package = Package(
             name: "calico-libnetwork-bench", dependencies: ["CalicoModel", "Datastore"], path: "Benchmarks",
             swiftSettings: settings),
         .testTarget(name: "AddressingTests", dependencies: ["Addressing"], swiftSettings: settings),
+        .testTarget(name: "YAMLTests", dependencies: ["YAML", "CalicoModel"], swiftSettings: settings),
+        .testTarget(name: "DNSTests", dependencies: ["DNS"], swiftSettings: settings),
         .testTarget(name: "CalicoModelTests", dependencies: ["CalicoModel", "Addressing"], swiftSettings: settings),
         .testTarget(
             name: "DatastoreTests",
@@ -126,7 +133,8 @@ let package = Package(
         .testTarget(
             name: "ProgramTests",
             dependencies: [
-                "calico-libnetwork", "LibnetworkPlugin", "CalicoModel", "Addressing",
+                "calico-libnetwork", "LibnetworkPlugin", "CalicoModel", "Datastore", "DNS", "YAML", "Addressing",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),

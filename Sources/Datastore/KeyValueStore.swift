@@ -85,6 +85,14 @@ public struct Transaction: Sendable {
             }
         }
 
+        /// What the key must still be as of; `nil` where it must not exist.
+        var revision: Revision? {
+            switch self {
+            case .absent: nil
+            case .unchanged(_, let revision): revision
+            }
+        }
+
         /// The precondition that a key still is as it was seen.
         public static func asSeen(_ key: Key, _ revision: Revision?) -> Precondition {
             revision.map { .unchanged(key, since: $0) } ?? .absent(key)

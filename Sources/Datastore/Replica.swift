@@ -70,16 +70,16 @@ public final class Replica<State: ReplicaState>: Sendable {
         }
     }
 
-    /// Takes in what a failed commit reported.
-    public func observe(conflict entries: [Key: Entry?]) {
+    /// Takes in what the failed commit of `transaction` reported. The watch may have passed it on the way.
+    public func observe(conflict entries: [Key: Entry?], of transaction: Transaction) {
+        let expected = Dictionary(transaction.preconditions.map { ($0.key, $0.revision) }) { first, _ in first }
         contents.withLock { contents in
             for (key, entry) in entries {
                 if let entry {
-                    // What the store holds now is right, unless we know of something newer.
-                    let isOld = contents.revisions[key].map { $0 >= entry.revision } ?? false
-                    if !isOld { contents.take(Change(entry)) }
-                } else {
-                    contents.forget(key)
+                    if contents.isNews(Change(entry)) { contents.take(Change(entry)) }
+                } else if let revision = expected[key] ?? nil, contents.revisions[key] == revision {
+                    // Still as it was believed to be, so it is gone. Otherwise something newer is known.
+                    contents.take(Change(key: key, value: nil, revision: revision))
                 }
             }
         }
@@ -91,7 +91,7 @@ public final class Replica<State: ReplicaState>: Sendable {
         let outcome = try await store.commit(transaction)
         switch outcome {
         case .committed(let revision): observe(transaction.changes(at: revision))
-        case .conflict(let present): observe(conflict: present)
+        case .conflict(let present): observe(conflict: present, of: transaction)
         }
         return outcome
     }
@@ -150,7 +150,10 @@ public final class Replica<State: ReplicaState>: Sendable {
             where prefix.isPrefix(of: key) && !present.contains(key) && known <= snapshot.revision {
                 contents.forget(key)
             }
-            for entry in snapshot.entries where contents.revisions[entry.key].map({ $0 < entry.revision }) ?? true {
+            // The watch may have passed a list that was long on its way: what it alone still knows is gone.
+            let isOutdated = contents.settled[prefix].map { snapshot.revision < $0 } ?? false
+            for entry in snapshot.entries
+            where contents.revisions[entry.key].map({ $0 < entry.revision }) ?? !isOutdated {
                 contents.take(Change(entry))
             }
             contents.settled[prefix] = max(contents.settled[prefix] ?? snapshot.revision, snapshot.revision)

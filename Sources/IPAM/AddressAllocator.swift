@@ -146,9 +146,9 @@ public actor AddressAllocator {
             do throws(StoreError) {
                 if try await commit(draft.transaction) { return settle(live, draft) }
             } catch {
-                fail(live, .store(error))
-                if case .outcomeUnknown = error { await findOut(live, draft) }
-                return
+                guard case .outcomeUnknown = error else { return fail(live, .store(error)) }
+                fail(live.filter(\.work.isAwaited), .store(error))
+                return await findOut(live, draft)
             }
             // Another host was faster. Some jitter keeps two losers from meeting again.
             if attempt > 1 { await surroundings.pause(.milliseconds(0)...(.milliseconds(min(attempt * 2, 50)))) }
@@ -170,8 +170,13 @@ public actor AddressAllocator {
                 await surroundings.pause(Self.pauseWhileAway...Self.pauseWhileAway)
             }
         }
-        for case (.assign(let request, _), .assigned(let address)) in zip(batch.map(\.work), draft.outcomes) {
-            undo(address, request)
+        for (work, outcome) in zip(batch.map(\.work), draft.outcomes) {
+            switch (work, outcome) {
+            case (.assign(let request, _), .assigned(let address)): undo(address, request)
+            // If it was carried out, once more does no harm.
+            case (.undo, _): pending.insert((newID(), work), at: 0)
+            default: break
+            }
         }
     }
 
@@ -187,7 +192,7 @@ public actor AddressAllocator {
             return true
         case .conflict(let present):
             logger.debug("address commit lost a race", metadata: ["keys": "\(present.keys.map(\.path))"])
-            replica.observe(conflict: present)
+            replica.observe(conflict: present, of: transaction)
             return false
         }
     }

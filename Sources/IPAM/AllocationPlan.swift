@@ -79,7 +79,9 @@ struct AllocationPlan {
 
     /// Notes that a handle holds one address less. A handle nobody can read may over-count: readers expect that.
     mutating func discount(_ id: String?, _ cidr: CIDR) {
-        guard let id, var handle = handles[id] ?? state.handles[id]?.value else { return }
+        guard let id else { return }
+        // One that is not there must be proven not to be: the copy may have learnt of the block before its handle.
+        var handle = handles[id] ?? state.handles[id]?.value ?? IPAMHandle()
         handle.decrement(cidr)
         handles[id] = handle
     }
@@ -96,10 +98,12 @@ struct AllocationPlan {
     mutating func claimed(_ cidr: CIDR) -> IPAMBlock {
         var block = self.block(cidr) ?? IPAMBlock(cidr: cidr, host: node, now: now)
         if let former = block.affinity, former != "host:\(node)", former.hasPrefix("host:") {
-            let key = Key.affinity(host: String(former.dropFirst(5)), block: cidr)
-            if state.affinities[key] != nil { affinities.updateValue(nil, forKey: key) }
+            affinities.updateValue(nil, forKey: Key.affinity(host: String(former.dropFirst(5)), block: cidr))
             block.claim(for: node, now: now)
         }
+        let claim = Key.affinity(host: node, block: cidr)
+        // A claim that need not be written may be gone already.
+        if state.unreadable[claim] == nil { rely(on: claim, state.affinities[claim]?.revision) }
         confirmAffinity(cidr)
         return block
     }
@@ -136,12 +140,15 @@ struct AllocationPlan {
     /// Everything this plan changes, provided that nothing it looked at has changed.
     var transaction: Transaction {
         var transaction = Transaction()
-        for (cidr, draft) in blocks { transaction.change(Key.block(cidr), draft.map(advanced), state.blocks[cidr]) }
-        for (key, draft) in affinities { transaction.change(key, draft, state.affinities[key]) }
-        for (id, draft) in handles {
-            transaction.change(Key.handle(id), draft.isEmpty ? nil : draft, state.handles[id])
+        func change<Value: Encodable & Sendable>(_ key: Key, _ value: Value?, _ seen: Versioned<Value>?) {
+            // What cannot be read is left alone.
+            guard state.unreadable[key] == nil else { return }
+            transaction.change(key, value, seen)
         }
-        for (key, draft) in endpoints { transaction.change(key, draft, state.endpoints[key]) }
+        for (cidr, draft) in blocks { change(Key.block(cidr), draft.map(advanced), state.blocks[cidr]) }
+        for (key, draft) in affinities { change(key, draft, state.affinities[key]) }
+        for (id, draft) in handles { change(Key.handle(id), draft.isEmpty ? nil : draft, state.handles[id]) }
+        for (key, draft) in endpoints { change(key, draft, state.endpoints[key]) }
         guard !transaction.writes.isEmpty else { return transaction }
         let written = Set(transaction.writes.map(\.key))
         transaction.preconditions += reliedOn.filter { !written.contains($0.key) }.map { .asSeen($0.key, $0.value) }
@@ -160,9 +167,9 @@ extension Transaction {
     fileprivate mutating func change<Value: Encodable & Sendable>(
         _ key: Key, _ value: Value?, _ seen: Versioned<Value>?
     ) {
+        preconditions.append(.asSeen(key, seen?.revision))
         // Created and deleted within one plan, or absent before and after: nothing happens.
         guard value != nil || seen != nil else { return }
-        preconditions.append(.asSeen(key, seen?.revision))
         writes.append(value.map { .put(key, $0) } ?? .delete(key))
     }
 }

@@ -2,7 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 public import Addressing
-public import CalicoModel
+import CalicoModel
 public import Datastore
 public import FoundationEssentials
 

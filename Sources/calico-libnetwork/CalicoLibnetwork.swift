@@ -15,7 +15,7 @@ struct CalicoLibnetwork: AsyncParsableCommand {
               docker network create -d calico --ipam-driver calico-ipam web
               docker run --rm --network web busybox ip address
 
-            Settings come from the environment, then defaults; 'config show' lists them.
+            Settings come from flags, the environment, \(Configuration.path), then defaults; 'config show' lists them.
             Exit status: 0 done, 1 failed, 64 wrong usage.
             """,
         version: Version.text,
@@ -28,6 +28,9 @@ struct CalicoLibnetwork: AsyncParsableCommand {
     /// `-v` has always printed the version (the Go plugin's flag); the parser knows only the long form.
     static func main() async {
         let arguments = Array(CommandLine.arguments.dropFirst())
+        if let problem = UnknownCommand.problem(in: arguments, below: Self.self) {
+            exit(withError: ValidationError(problem))
+        }
         await main(arguments == ["-v"] ? ["--version"] : arguments)
     }
 }

@@ -22,8 +22,10 @@ struct Serve: AsyncParsableCommand {
             them. Start it before Docker: an engine waits 15 s for every network whose plugin is missing.
             """)
 
+    @OptionGroup(title: "Settings") var settings: SettingOptions
+
     func run() async throws {
-        let configuration = try Configuration()
+        let configuration = try settings.configuration()
         let logger = Logger(label: "calico-libnetwork") { _ in
             LogOutput(format: configuration.logFormat, logLevel: configuration.logLevel)
         }
@@ -46,15 +48,14 @@ private struct Daemon {
     let reconciler: Reconciler
     let gate = Gate()
 
-    init(_ configuration: Configuration, _ logger: Logger) throws {
+    init(_ configuration: Configuration, _ logger: Logger) async throws {
         // Sockets and files are for their owner alone, from their first moment.
         umask(0o177)
         self.configuration = configuration
         self.logger = logger
         try Folder.create(configuration.socketDirectory)
         try SocketOwner.check(["calico", "calico-ipam"].map(configuration.socket))
-        try Folder.create(Folder.parent(of: configuration.sqlitePath))
-        store = try SQLiteStore(path: configuration.sqlitePath)
+        store = try await configuration.datastore.open(logger)
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
         dataplane = LinuxDataplane(node: configuration.node, logger: logger)
         let engine = EngineAPI(configuration.engine)
@@ -71,7 +72,7 @@ private struct Daemon {
         logger.notice(
             "starting",
             metadata: [
-                "version": "\(Version.text)", "node": "\(configuration.node)", "store": "\(configuration.sqlitePath)",
+                "version": "\(Version.text)", "node": "\(configuration.node)", "store": "\(configuration.datastore)",
             ])
         var group = ServiceGroupConfiguration(
             services: [

@@ -85,12 +85,68 @@ private struct Texts: ReplicaState {
 
     @Test func `takes in what a conflict reports, presence and absence`() async throws {
         _ = try await replica.load()
-        _ = try await write("theirs")
-        let lost = try await store.commit(Transaction(if: [.absent(a)], writes: [.put(a, bytes: Data())]))
-        replica.observe(conflict: try #require(lost.failed))
+        let theirs = try await write("theirs").1
+        let create = Transaction(if: [.absent(a)], writes: [.put(a, bytes: Data())])
+        let lost = try await store.commit(create)
+        replica.observe(conflict: try #require(lost.failed), of: create)
         #expect(text == "theirs")
-        replica.observe(conflict: [a: nil])
+        replica.observe(conflict: [a: nil], of: Transaction(if: [.unchanged(a, since: theirs)]))
         #expect(text == nil)
+    }
+
+    /// Whatever is on its way while the watch goes on is older than what the watch has told.
+    @Test func `is not set back by a list or a conflict that arrives late`() async throws {
+        let slow = SlowStore(store)
+        let replica = Replica<Texts>(of: slow, under: [Key("/t/")], logger: Logger(label: "test"))
+        let first = try await write("1")
+        let revisions = try await replica.load()
+        let following = Task { await replica.follow(from: revisions) }
+        let lost = try #require(
+            try await store.commit(Transaction(if: [.absent(a)], writes: [.put(a, bytes: Data())])).failed)
+        await slow.delayNextList {
+            _ = try await write(nil)
+            _ = try await store.commit(Transaction(writes: [.put(Key("/t/z"), bytes: Data())]))
+            while replica.read({ $0.values[Key("/t/z")] == nil }) { try await Task.sleep(for: .milliseconds(5)) }
+        }
+        await replica.refresh()
+        #expect(replica.read { $0.values[a] } == nil, "the list was read before the key was deleted")
+        replica.observe(conflict: lost, of: Transaction(if: [.absent(a)]))
+        #expect(replica.read { $0.values[a] } == nil, "the conflict was reported before the key was deleted")
+        let second = try await write("2")
+        replica.observe(second.0.changes(at: second.1))
+        replica.observe(conflict: [a: nil], of: Transaction(if: [.unchanged(a, since: first.1)]))
+        #expect(replica.read { $0.values[a] } == "2", "the key was made anew after the conflict")
+        following.cancel()
+        await following.value
+    }
+}
+
+/// A store whose next list can be made to arrive late.
+private actor SlowStore: KeyValueStore {
+    private let store: SQLiteStore
+    private var beforeAnswer: (@Sendable () async throws -> Void)?
+
+    init(_ store: SQLiteStore) { self.store = store }
+
+    /// What happens while the next list is on its way.
+    func delayNextList(_ body: @escaping @Sendable () async throws -> Void) { beforeAnswer = body }
+
+    func get(_ key: Key) async throws(StoreError) -> Entry? { try await store.get(key) }
+
+    func list(under prefix: Key) async throws(StoreError) -> Snapshot {
+        let snapshot = try await store.list(under: prefix)
+        let body = beforeAnswer
+        beforeAnswer = nil
+        do { try await body?() } catch { throw .unavailable("\(error)") }
+        return snapshot
+    }
+
+    func commit(_ transaction: Transaction) async throws(StoreError) -> CommitOutcome {
+        try await store.commit(transaction)
+    }
+
+    nonisolated func changes(under prefix: Key, after revision: Revision) -> AsyncThrowingStream<[Change], any Error> {
+        store.changes(under: prefix, after: revision)
     }
 }
 

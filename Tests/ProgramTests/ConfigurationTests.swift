@@ -24,7 +24,7 @@ import Testing
 
     @Test func `without any setting everything has its documented default`() throws {
         let defaults = try configuration()
-        #expect(defaults.sqlitePath == "/var/lib/calico/libnetwork.sqlite")
+        #expect(defaults.datastore == .sqlite(path: "/var/lib/calico/libnetwork.sqlite"))
         #expect(defaults.socketDirectory == "/run/docker/plugins")
         #expect(defaults.node == "host-1")
         #expect(defaults.requestTimeout == .seconds(10))
@@ -74,52 +74,7 @@ import Testing
         #expect(text.contains(words), "\(text)")
     }
 
-    @Test(arguments: [
-        ["DATASTORE_TYPE": "etcdv3"], ["CALICO_DATASTORE_TYPE": "kubernetes"],
-        ["ETCD_ENDPOINTS": "http://127.0.0.1:2379"],
-        ["CALICO_ETCD_ENDPOINTS": "http://127.0.0.1:2379"], ["ETCD_AUTHORITY": "127.0.0.1:2379"],
-        ["CALICO_ETCD_AUTHORITY": "127.0.0.1:2379"], ["ETCD_DISCOVERY_SRV": "example.org"],
-    ])
-    func `who asks for another datastore does not get this one`(_ environment: [String: String]) {
-        #expect(problem(environment).contains("stores its data in SQLite only"))
-    }
-
     @Test func `CALICO_DEBUG outdoes the log level`() throws {
         #expect(try configuration(["CALICO_DEBUG": "true", "CALICO_LIBNETWORK_LOG_LEVEL": "error"]).logLevel == .debug)
-    }
-}
-
-@Suite struct `This node's name` {
-    private func decide(
-        _ environment: [String: String] = [:], file: String? = nil
-    ) -> String {
-        NodeName.decide(
-            environment: environment, readFile: { $0 == "/var/lib/calico/nodename" ? file : nil }, hostName: "Kernel"
-        )
-        .name
-    }
-
-    @Test func `comes from the first that says something`() {
-        let all = ["CALICO_NODENAME": "one", "NODENAME": "two", "HOSTNAME": "Four"]
-        #expect(decide(all, file: "three") == "one")
-        #expect(decide(all.filter { $0.key != "CALICO_NODENAME" }, file: "three") == "two")
-        #expect(decide(["NODENAME": " ", "HOSTNAME": "Four"], file: "three\n") == "three")
-        #expect(decide(["HOSTNAME": "Four"], file: "\n") == "four")
-        #expect(decide() == "kernel")
-    }
-
-    @Test func `may lie in another file`() {
-        let name = NodeName.decide(
-            environment: ["CALICO_NODENAME_FILE": "/x"], readFile: { $0 == "/x" ? "five" : nil }, hostName: "kernel")
-        #expect(name.name == "five" && name.origin == "/x")
-    }
-
-    @Test(arguments: ["My-Node", "web_1", "-web", "web-", "a b", "a/b"])
-    func `must be one that Calico knows`(_ name: String) {
-        #expect {
-            _ = try Configuration(environment: ["NODENAME": name], readFile: { _ in nil }, hostName: "host-1")
-        } throws: {
-            "\($0)".contains("cannot be a node's name in Calico") && "\($0)".contains("environment (NODENAME)")
-        }
     }
 }

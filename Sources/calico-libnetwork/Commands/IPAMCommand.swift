@@ -16,14 +16,15 @@ struct IPAMCommand: AsyncParsableCommand {
         @Flag(help: "List the blocks too.") var blocks = false
         @Option(help: "Say who holds this address.") var ip: String?
         @OptionGroup var output: OutputOptions
+        @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
-            let state = try await CommandStore.open().state
+            let state = try await CommandStore.open(settings).state
             if let ip { return try showAddress(ip, state) }
             let usage = Usage(state, blocks: blocks)
-            guard output.format == .table else { return print(try OutputOptions.json(usage)) }
-            print(poolTable(usage))
-            if let blocks = usage.blocks { print("\n\(blockTable(blocks))") }
+            try output.print(usage) {
+                "\(poolTable(usage))" + (usage.blocks.map { "\n\n\(blockTable($0))" } ?? "")
+            }
         }
 
         private func poolTable(_ usage: Usage) -> Table {
@@ -43,11 +44,11 @@ struct IPAMCommand: AsyncParsableCommand {
         private func showAddress(_ text: String, _ state: ClusterState) throws {
             guard let address = IPAddress(text) else { throw ValidationFailure("\(text) is not an IP address") }
             let facts = AddressFacts(address, in: state)
-            guard output.format == .table else { return print(try OutputOptions.json(facts)) }
-            print(
-                "\(address) is \(facts.owner == nil ? "free" : "in use")"
-                    + (facts.pool.map { " in pool \($0)" } ?? ", in no pool"))
-            for (name, value) in (facts.owner ?? [:]).sorted(by: { $0.key < $1.key }) { print("  \(name): \(value)") }
+            try output.print(facts) {
+                let place = facts.pool.map { " in pool \($0)" } ?? ", in no pool"
+                let owner = (facts.owner ?? [:]).sorted { $0.key < $1.key }.map { "\n  \($0.key): \($0.value)" }
+                return "\(address) is \(facts.owner == nil ? "free" : "in use")\(place)\(owner.joined())"
+            }
         }
     }
 

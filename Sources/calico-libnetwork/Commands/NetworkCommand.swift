@@ -39,9 +39,10 @@ struct NetworkCommand: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the networks.")
         @OptionGroup var output: OutputOptions
+        @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
-            let state = try await CommandStore.open().state
+            let state = try await CommandStore.open(settings).state
             let rows = state.networks.values.map { Row($0.value, in: state) }.sorted {
                 ($0.name ?? $0.id) < ($1.name ?? $1.id)
             }
@@ -90,9 +91,10 @@ struct EndpointCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List this node's endpoints.")
         @Flag(help: "List every node's.") var allNodes = false
         @OptionGroup var output: OutputOptions
+        @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
-            let command = try await CommandStore.open()
+            let command = try await CommandStore.open(settings)
             let rows = command.state.endpoints.values.map(\.value)
                 .filter { allNodes || $0.spec.node == command.configuration.node }
                 .map(Row.init).sorted {
@@ -119,10 +121,11 @@ struct ConfigCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show every setting, its value and where it came from.")
         @OptionGroup var output: OutputOptions
+        @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
             try output.print(
-                try Configuration().settings,
+                try settings.configuration().settings,
                 columns: [("SETTING", \.name), ("VALUE", \.value), ("FROM", \.origin)])
         }
     }

@@ -6,22 +6,31 @@ import CalicoModel
 import Datastore
 import FoundationEssentials
 import Logging
+import YAML
 
 /// How a command prints its result.
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-    case table, json
+    case table, json, yaml
 }
 
 struct OutputOptions: ParsableArguments {
-    @Option(name: [.customShort("o"), .customLong("output")], help: "table for people, json for programs.")
+    @Option(name: [.customShort("o"), .customLong("output")], help: "table for people, json or yaml for programs.")
     var format = OutputFormat.table
 
-    /// Prints `rows` as JSON, or as a table of `columns`.
+    /// Prints `rows` for programs, or as a table of `columns`.
     func print<Row: Encodable>(_ rows: [Row], columns: [(title: String, text: (Row) -> String)]) throws {
+        try print(rows) {
+            Table(titles: columns.map(\.title), rows: rows.map { row in columns.map { $0.text(row) } })
+        }
+    }
+
+    /// Prints `value` for programs, or what `table` makes of it.
+    func print(_ value: some Encodable, table: () -> some CustomStringConvertible) throws {
         switch format {
-        case .json: Swift.print(try OutputOptions.json(rows))
-        case .table:
-            Swift.print(Table(titles: columns.map(\.title), rows: rows.map { row in columns.map { $0.text(row) } }))
+        case .table: Swift.print(table())
+        case .json: Swift.print(try Self.json(value))
+        // Ends with a line break of its own.
+        case .yaml: Swift.print(try Self.yaml(value), terminator: "")
         }
     }
 
@@ -29,6 +38,10 @@ struct OutputOptions: ParsableArguments {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    static func yaml(_ value: some Encodable) throws -> String {
+        try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(value)).yaml
     }
 }
 
@@ -53,17 +66,15 @@ struct Table: CustomStringConvertible {
 /// The datastore as a command sees it, beside a running daemon.
 struct CommandStore {
     let configuration: Configuration
-    let store: SQLiteStore
     let replica: Replica<ClusterState>
 
-    static func open() async throws -> CommandStore {
-        let configuration = try Configuration()
-        try Folder.create(Folder.parent(of: configuration.sqlitePath))
-        let store = try SQLiteStore(path: configuration.sqlitePath)
-        let replica = Replica<ClusterState>(
-            of: store, under: ClusterState.ranges, logger: Logger(label: "command") { _ in SwiftLogNoOpLogHandler() })
+    static func open(_ options: SettingOptions) async throws -> CommandStore {
+        let configuration = try options.configuration()
+        let quiet = Logger(label: "command") { _ in SwiftLogNoOpLogHandler() }
+        let store = try await configuration.datastore.open(quiet)
+        let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: quiet)
         _ = try await replica.load()
-        return CommandStore(configuration: configuration, store: store, replica: replica)
+        return CommandStore(configuration: configuration, replica: replica)
     }
 
     var state: ClusterState { replica.snapshot }

@@ -37,9 +37,10 @@ struct PoolCommand: AsyncParsableCommand {
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the pools.")
         @OptionGroup var output: OutputOptions
+        @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
-            let pools = try await CommandStore.open().state.poolsInOrder.map(Row.init)
+            let pools = try await CommandStore.open(settings).state.poolsInOrder.map(Row.init)
             try output.print(
                 pools,
                 columns: [
@@ -54,13 +55,13 @@ struct PoolCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show one pool.")
         @Argument(help: "The pool's name.") var name: String
         @OptionGroup var output: OutputOptions
+        @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
-            let state = try await CommandStore.open().state
+            let state = try await CommandStore.open(settings).state
             let pool = Row(try state.pool(named: name))
-            guard output.format == .table else { return print(try OutputOptions.json(pool)) }
             let usage = PoolUsage(try state.pool(named: name), in: state)
-            print(
+            try output.print(pool) {
                 Table(
                     titles: ["name", pool.name],
                     rows: [
@@ -68,7 +69,8 @@ struct PoolCommand: AsyncParsableCommand {
                         ["NAT outgoing", pool.natOutgoing ? "yes" : "no"], ["VXLAN", pool.vxlanMode],
                         ["nodes", pool.nodeSelector], ["state", pool.disabled ? "disabled" : "enabled"],
                         ["in use", "\(usage.inUse) of \(usage.capacity)"], ["created", pool.created ?? "unknown"],
-                    ]))
+                    ])
+            }
         }
     }
 
@@ -84,6 +86,7 @@ struct PoolCommand: AsyncParsableCommand {
         @Option(help: "Encapsulate traffic to other nodes: never, always or cross-subnet.") var vxlan = "never"
         @Option(help: "Only nodes with matching labels take addresses from here.") var nodeSelector: String?
         @Flag(help: "No address comes from here until it is enabled.") var disabled = false
+        @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
             guard let range = AddressWithPrefix(cidr) else {
@@ -103,7 +106,7 @@ struct PoolCommand: AsyncParsableCommand {
             spec.disabled = disabled
             let pool = IPPool(metadata: ResourceMetadata(name: name).asCreated(), spec: spec)
             try pool.validate()
-            try await CommandStore.open().commit { try $0.creating(pool) }
+            try await CommandStore.open(settings).commit { try $0.creating(pool) }
             print("pool \(name) created: \(spec.cidr), blocks of /\(spec.blockPrefixLength)")
         }
     }
@@ -113,9 +116,10 @@ struct PoolCommand: AsyncParsableCommand {
             abstract: "Delete a pool that no container or network uses.")
         @Argument(help: "The pool's name.") var name: String
         @Flag(help: "Say what would happen, change nothing.") var dryRun = false
+        @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
-            let command = try await CommandStore.open()
+            let command = try await CommandStore.open(settings)
             let pool = try command.state.pool(named: name)
             try command.state.checkUnused(pool)
             let blocks = command.state.blocks.keys.filter { pool.spec.cidr.contains($0) }.count

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Logging
+import NIOCore
+import SwiftProtobuf
+import Synchronization
+
+/// Calls to whichever member answers, with a deadline, a token where etcd wants one, and as many attempts as fit.
+final class EtcdClient: Sendable {
+    let endpoints: EtcdEndpoints
+    let token: EtcdToken?
+    let limit: TimeAmount
+    let logger: Logger
+    /// The newest revision that an answer has told of.
+    private let newest = Atomic<Int64>(0)
+
+    init(_ settings: EtcdSettings, on eventLoop: any EventLoop, limit: TimeAmount, logger: Logger) {
+        endpoints = EtcdEndpoints(settings, on: eventLoop, logger: logger)
+        token = settings.credentials.map { EtcdToken($0, limit: limit) }
+        self.limit = limit
+        self.logger = logger
+    }
+
+    var user: String? { token?.user }
+    var newestRevision: Int64 { newest.load(ordering: .acquiring) }
+
+    func saw(_ header: EtcdResponseHeader) { _ = newest.max(header.revision, ordering: .acquiringAndReleasing) }
+
+    /// A call that may be repeated: it changes nothing.
+    func read<Answer: Message>(
+        _ method: EtcdMethod, _ request: some Message, about subject: String, as: Answer.Type = Answer.self
+    ) async throws(StoreError) -> Answer {
+        let message = ByteBuffer(framing: request)
+        var attempts = Attempts(until: .now() + limit)
+        while true {
+            switch await attempt(method, message, until: attempts.deadline) {
+            case .success(let bytes):
+                guard let answer = Answer(bytes) else { throw .unavailable("etcd's answer is not one of etcd v3") }
+                return answer
+            case .failure(let failure):
+                try await prepareNext(&attempts, after: failure, about: subject)
+            }
+        }
+    }
+
+    /// One attempt over the live connection.
+    func attempt(
+        _ method: EtcdMethod, _ message: ByteBuffer, until deadline: NIODeadline
+    ) async -> Result<ByteBuffer, CallFailure> {
+        do {
+            let connection = try await endpoints.connection(until: deadline)
+            let token = try await token?.value(over: connection)
+            let result = await connection.unary(method, message, token: token, until: deadline)
+            if case .failure(let failure) = result { discardToken(token, after: failure) }
+            return result
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func discardToken(_ value: String?, after failure: CallFailure) {
+        guard case .renewToken = EtcdRefusal.remedy(for: failure, about: "", user: user) else { return }
+        token?.discard(value)
+    }
+
+    /// Returns when another attempt makes sense; throws when none does or no time is left.
+    func prepareNext(
+        _ attempts: inout Attempts, after failure: CallFailure, about subject: String
+    ) async throws(StoreError) {
+        switch EtcdRefusal.remedy(for: failure, about: subject, user: user) {
+        case .none(let error): throw error
+        case .tryElsewhere: if let endpoint = failure.endpoint { endpoints.leave(endpoint, because: failure) }
+        case .tryAgain, .renewToken: break
+        }
+        guard let pause = attempts.next() else { throw .unavailable(failure.sentence) }
+        guard (try? await Task.sleep(for: pause)) != nil else { throw .unavailable(CallFailure.cancelled.sentence) }
+    }
+}
+
+/// How often and how fast a call is repeated.
+struct Attempts {
+    let deadline: NIODeadline
+    private var count = 0
+
+    init(until deadline: NIODeadline) { self.deadline = deadline }
+
+    /// The pause before the next attempt; `nil` where no time is left for one.
+    mutating func next() -> Duration? {
+        count += 1
+        let pause = Duration.milliseconds(min(10 << min(count, 4), 160))
+        return deadline - .now() > .nanoseconds(Int64(pause / .nanoseconds(1))) ? pause : nil
+    }
+}

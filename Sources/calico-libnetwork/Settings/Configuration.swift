@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import FoundationEssentials
+import Glibc
+import LibnetworkPlugin
+import Logging
+
+/// Every setting, its value and where it came from. The only place that reads the environment.
+struct Configuration {
+    /// One setting as `config show` prints it.
+    struct Setting: Codable {
+        let name: String
+        let value: String
+        let origin: String
+    }
+
+    /// A value that cannot be used.
+    struct Problem: Error, CustomStringConvertible {
+        let description: String
+        /// Whether it was given as a flag.
+        var isWrongUsage = false
+    }
+
+    let datastore: DatastoreSettings
+    let socketDirectory: String
+    let node: String
+    let driver: NetworkDriver.Settings
+    let requestTimeout: Duration
+    let engine: EngineAPI.Address
+    let logLevel: Logger.Level
+    let logFormat: LogFormat
+    let pools: DefaultPools.Settings
+    let nodeAddresses: NodeAddresses
+    /// In the order of the documentation.
+    let settings: [Setting]
+
+    /// - Parameters:
+    ///   - flags: values by the name of the setting's variable.
+    ///   - environment: variables by name.
+    ///   - readFile: the text of a file, `nil` where there is none.
+    ///   - hostName: the kernel's host name.
+    /// - Throws: `Problem`, for the first setting that cannot be used.
+    init(
+        flags: [String: String] = [:],
+        environment: [String: String] = ProcessInfo.processInfo.environment,
+        readFile: @escaping (String) throws -> String? = TextFile.read,
+        hostName: String = Configuration.kernelHostName()
+    ) throws {
+        var reader = try Configuration.reader(flags, environment, readFile)
+        datastore = try DatastoreSettings(&reader, readFile: readFile)
+        node = try Configuration.node(&reader, readFile, hostName)
+        socketDirectory = reader.text("CALICO_LIBNETWORK_SOCKET_DIR", default: "/run/docker/plugins")
+        driver = try Configuration.driver(&reader)
+        requestTimeout = try reader.duration("CALICO_LIBNETWORK_REQUEST_TIMEOUT", default: "10s", 1...600)
+        engine = try reader.parsed(
+            "DOCKER_HOST", default: "unix:///var/run/docker.sock", EngineAPI.Address.init,
+            wants: "unix:///path or tcp://host:port")
+        logFormat = try reader.parsed(
+            "CALICO_LIBNETWORK_LOG_FORMAT", default: "text", LogFormat.init(rawValue:), wants: "text or json")
+        let level = try reader.parsed(
+            "CALICO_LIBNETWORK_LOG_LEVEL", default: "info", Logger.Level.init(rawValue:),
+            wants: "trace, debug, info, notice, warning, error or critical")
+        logLevel = try reader.flag("CALICO_DEBUG", default: false) ? .debug : level
+        pools = try DefaultPools.Settings(&reader)
+        nodeAddresses = try NodeAddresses(&reader)
+        try reader.file?.refuseUnknownKeys(reader.keys)
+        settings = reader.settings
+    }
+
+    static let path = "/etc/calico/libnetwork.yaml"
+
+    /// A reader that knows the file: the one that somebody names, or the usual one where it exists.
+    private static func reader(
+        _ flags: [String: String], _ environment: [String: String], _ readFile: (String) throws -> String?
+    ) throws -> SettingReader {
+        var reader = SettingReader(flags: flags, environment: environment)
+        let given = reader.find("CALICO_LIBNETWORK_CONFIG")
+        let path = given?.text ?? path
+        if let text = try readFile(path) {
+            reader.file = try SettingFile(text, path: path)
+        } else if let given {
+            throw given.problem("there is no such file")
+        }
+        reader.tell("CALICO_LIBNETWORK_CONFIG", path, given?.origin ?? .standard)
+        return reader
+    }
+
+    /// An unusable name is told at the start, not at each container's.
+    private static func node(
+        _ reader: inout SettingReader, _ readFile: (String) throws -> String?, _ hostName: String
+    ) throws -> String {
+        reader.allow("NODENAME")
+        let found = try NodeName.decide(reader, readFile: readFile, hostName: hostName)
+        reader.tell("NODENAME", found.text, found.origin)
+        guard Validation.isResourceName(found.text) else {
+            throw Problem(
+                description:
+                    "\"\(found.text)\" (from: \(found.origin)) cannot be a node's name in Calico: wants lower-case letters, "
+                    + "digits, '-' and '.', a letter or digit at both ends; set NODENAME")
+        }
+        return found.text
+    }
+
+    /// Where the driver of this name listens; the engine finds it by the file's name.
+    func socket(_ driver: String) -> String { "\(socketDirectory)/\(driver).sock" }
+
+    private static func driver(_ reader: inout SettingReader) throws -> NetworkDriver.Settings {
+        var settings = NetworkDriver.Settings()
+        settings.scope = try reader.parsed(
+            "CALICO_LIBNETWORK_SCOPE", default: "local", { ["local", "global"].contains($0) ? $0 : nil },
+            wants: "local or global")
+        settings.interfacePrefix = try reader.parsed(
+            "CALICO_LIBNETWORK_IFPREFIX", default: "cali",
+            { (1...12).contains($0.utf8.count) && $0.utf8.allSatisfy(\.isASCIILetterOrDigit) ? $0 : nil },
+            wants: "1 to 12 letters and digits")
+        let mtu = try reader.parsed(
+            "CALICO_LIBNETWORK_VETH_MTU", default: "",
+            { text -> Int? in text.isEmpty ? 0 : Int(text).flatMap { (68...65_535).contains($0) ? $0 : nil } },
+            wants: "a number between 68 and 65535, or nothing for the uplink's")
+        settings.mtu = mtu == 0 ? nil : mtu
+        settings.createsProfiles = try reader.flag("CALICO_LIBNETWORK_CREATE_PROFILES", default: true)
+        settings.namespace = try reader.parsed(
+            "CALICO_LIBNETWORK_NAMESPACE", default: "libnetwork",
+            { Validation.isResourceName($0) && !$0.contains(".") ? $0 : nil },
+            wants: "lower-case letters, digits and '-', a letter or digit at both ends")
+        return settings
+    }
+
+    static func kernelHostName() -> String {
+        var buffer = [UInt8](repeating: 0, count: 256)
+        let result = buffer.withUnsafeMutableBytes { gethostname($0.baseAddress!, 255) }
+        guard result == 0 else { return "localhost" }
+        return String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
+    }
+}
+
+extension UInt8 {
+    var isASCIIDigit: Bool { (0x30...0x39).contains(self) }
+
+    var isASCIILetterOrDigit: Bool {
+        isASCIIDigit || (0x41...0x5a).contains(self) || (0x61...0x7a).contains(self)
+    }
+}

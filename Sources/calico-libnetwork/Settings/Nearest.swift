@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+/// What somebody who mistyped a word probably meant.
+enum Nearest {
+    /// The word of `words` with the fewest changes to `mistyped`, if these are few; case makes no difference.
+    static func word(to mistyped: String, in words: [String]) -> String? {
+        let nearest = words.map { (word: $0, distance: distance(mistyped.lowercased(), $0.lowercased())) }
+            .min { $0.distance < $1.distance }
+        return nearest.flatMap {
+            $0.distance <= max(2, mistyped.count / 3) && $0.distance < mistyped.count ? $0.word : nil
+        }
+    }
+
+    /// Levenshtein's: how many characters to insert, delete or replace.
+    private static func distance(_ a: String, _ b: String) -> Int {
+        let b = Array(b)
+        var row = Array(0...b.count)
+        for (i, character) in a.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for j in b.indices {
+                let replaced = diagonal + (character == b[j] ? 0 : 1)
+                diagonal = row[j + 1]
+                row[j + 1] = min(replaced, diagonal + 1, row[j] + 1)
+            }
+        }
+        return row[b.count]
+    }
+}
