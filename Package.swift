@@ -94,6 +94,9 @@ let package = Package(
         .executableTarget(
             name: "calico-libnetwork-bench", dependencies: ["CalicoModel", "Datastore"], path: "Benchmarks",
             swiftSettings: settings),
+        // What tests of several targets need: network namespaces, sockets.
+        .target(
+            name: "TestSupport", dependencies: ["LinuxNetwork"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "AddressingTests", dependencies: ["Addressing"], swiftSettings: settings),
         .testTarget(name: "YAMLTests", dependencies: ["YAML", "CalicoModel"], swiftSettings: settings),
         .testTarget(name: "DNSTests", dependencies: ["DNS"], swiftSettings: settings),
@@ -114,18 +117,18 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "LinuxNetworkTests", dependencies: ["LinuxNetwork", "Addressing"], swiftSettings: settings),
+            name: "LinuxNetworkTests", dependencies: ["LinuxNetwork", "Addressing", "TestSupport"], swiftSettings: settings),
         .testTarget(
             name: "DataplaneTests",
             dependencies: [
-                "Dataplane", "CalicoModel", "LinuxNetwork", "Addressing",
+                "Dataplane", "CalicoModel", "LinuxNetwork", "Addressing", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ],
             exclude: ["Golden"], swiftSettings: settings),
         .testTarget(
             name: "LibnetworkPluginTests",
             dependencies: [
-                "LibnetworkPlugin", "Datastore", "IPAM", "Dataplane", "CalicoModel", "Addressing",
+                "LibnetworkPlugin", "Datastore", "IPAM", "Dataplane", "CalicoModel", "Addressing", "TestSupport",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
             ],
@@ -138,6 +141,6 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
-        .testTarget(name: "SystemTests", swiftSettings: settings),
+        .testTarget(name: "SystemTests", dependencies: ["TestSupport"], swiftSettings: settings),
     ]
 )

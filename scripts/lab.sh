@@ -20,13 +20,18 @@
 #   engine_stop HOST | engine_kill HOST        SIGTERM and wait | SIGKILL
 #   plugin_start HOST [VAR=VALUE…]  start $CALICO_LIBNETWORK_BINARY serve, wait for both sockets
 #   plugin_stop HOST | plugin_kill HOST        SIGTERM and wait | SIGKILL
+#   etcd_start | etcd_stop | etcd_kill         the etcd of LAB_DATASTORE=etcd
 #   image HOST                      import the image "bb": a static busybox (sh ip ping nc wget …)
 #   in HOST COMMAND…                run a command as that host (docker, iptables, calico-libnetwork …)
 #   net HOST COMMAND…               run a command of this machine in the host's network only
 #   down                            end and remove all of it; fails if anything stays behind
 #
 # Options of `up`, from the environment:
-#   LAB_DEFAULT_ROUTE=yes|no  LAB_IPV6=yes|no  LAB_IPTABLES=nft|legacy
+#   LAB_ENGINE=20.10|26.1|28.5      this machine's own engine (the default, whatever its version; 20.10 insists), or one
+#                                   from a root of scripts/engine-root
+#   LAB_HOST_IPV6=on|off            whether the hosts' new interfaces begin with IPv6 (sysctl default/disable_ipv6)
+#   LAB_DATASTORE=sqlite|etcd       with etcd, `outside` runs one, and ETCD_ENDPOINTS names it to all that `in` runs
+#   LAB_DEFAULT_ROUTE=yes|no  LAB_IPV6=yes|no (on the LAN)  LAB_IPTABLES=nft|legacy
 #   LAB_OWNER=PID             take the lab down when that process is gone, however it ended
 # The name `outside` may stand wherever `in` and `net` take a host.
 
@@ -59,7 +64,8 @@ lab_in() {
     local home=$LAB_DIR/$1 pid
     pid=$(lab_pid "$1") || return 1
     [ ! -s "$home/docker-api" ] || local -x DOCKER_API_VERSION=$(cat "$home/docker-api")
-    PATH="$home/bin:$PATH" HOME=/root DOCKER_CONFIG="$home/docker-cli" \
+    [ ! -s "$LAB_DIR/etcd" ] || local -x ETCD_ENDPOINTS=$(cat "$LAB_DIR/etcd")
+    PATH="$home/bin:$PATH" HOME=/root HOSTNAME="$1" DOCKER_CONFIG="$home/docker-cli" \
         nsenter --target "$pid" --mount --net --pid --uts -- "${@:2}"
 }
 
@@ -95,7 +101,7 @@ lab_holder() {
     mkdir /etc/docker
     mount -t tmpfs -o mode=0755 tmpfs /run # also hides systemd, containerd and the iptables lock of the machine
     mkdir -p "$LAB_SOCKETS"
-    lab_choose_iptables
+    if [ -n "$LAB_ROOT" ]; then lab_make_room "$home"; else lab_choose_iptables "$home/bin"; fi
 
     set +eu
     trap : TERM INT HUP
@@ -107,11 +113,15 @@ lab_holder() {
     done
 }
 
+LAB_IPTABLES_NAMES=(iptables ip6tables iptables-save ip6tables-save iptables-restore ip6tables-restore)
+
+# lab_choose_iptables [FOLDER]: what `iptables` means, by Debian's alternatives and in FOLDER.
 lab_choose_iptables() {
-    local name
-    for name in iptables ip6tables iptables-save ip6tables-save iptables-restore ip6tables-restore; do
-        ln -sf "$(command -v "xtables-$LAB_IPTABLES-multi")" "$home/bin/$name"
-        ln -sf "$(command -v "xtables-$LAB_IPTABLES-multi")" "/etc/alternatives/$name"
+    local name folder
+    for name in "${LAB_IPTABLES_NAMES[@]}"; do
+        for folder in /etc/alternatives "$@"; do
+            ln -sf "$(command -v "xtables-$LAB_IPTABLES-multi")" "$folder/$name"
+        done
     done
 }
 
@@ -122,13 +132,72 @@ lab_choose_client() {
     [ ! -x "$client" ] || ln -sf "$client" "$1/docker"
 }
 
+# --- an engine of another Debian ------------------------------------------------------------------------------------
+#
+# It lives in a room: a second mount namespace of the host, whose root is that Debian. The plugin and the tools stay in
+# the first one. Both see the same /run, with the sockets and the sandboxes mounted in it. The room outlives its
+# engine, because containers do, and the next engine has to find their mounts.
+
+# lab_make_room HOME, run by the holder. Commands of the engine's Debian enter the room by themselves.
+lab_make_room() {
+    local room=$1/room name attempt
+    mkdir "$room"
+    mount -t tmpfs tmpfs "$room" # takes all that is written; the root below it is shared by labs and stays as it is
+    mkdir "$room"/{root,upper,work}
+    mount -t overlay -o "lowerdir=$LAB_ROOT,upperdir=$room/upper,workdir=$room/work" overlay "$room/root"
+    mount --make-shared /run
+    unshare --mount --propagation unchanged bash "$LAB_SELF" room "$room/root" "$1/room.pid" &
+    for attempt in $(seq 200); do
+        [ ! -s "$1/room.pid" ] || break
+        sleep 0.02
+    done
+    [ -s "$1/room.pid" ]
+    for name in docker dockerd "${LAB_IPTABLES_NAMES[@]}"; do
+        printf '#!/bin/sh\nexec nsenter --mount --target "$(cat %s)" env PATH=%s %s "$@"\n' \
+            "$1/room.pid" /usr/sbin:/usr/bin:/sbin:/bin "$name" >"$1/bin/$name"
+        chmod +x "$1/bin/$name"
+    done
+}
+
+# lab_room ROOT PIDFILE, the first process of the room. A chroot would not do: what the engine starts leaves it, and
+# `docker exec` would work in the file system of the machine.
+lab_room() {
+    local folder
+    set -eu
+    cd "$1"
+    mkdir -p etc/docker var/lib/docker ".$LAB_DIR"
+    mount -t proc proc proc
+    for folder in sys dev run; do mount --rbind "/$folder" "$folder"; done
+    for folder in etc/docker var/lib/docker "$LAB_DIR"; do mount --bind "/$folder" "./$folder"; done
+    pivot_root . mnt
+    cd /
+    umount --lazy /mnt
+    lab_choose_iptables
+    echo $$ >"$2"
+    exec sleep infinity
+}
+
+# The root file system for LAB_ENGINE in LAB_ROOT; empty for this machine's own engine.
+lab_choose_engine() {
+    LAB_ROOT=
+    case ${LAB_ENGINE:-} in
+        '') ;;
+        20.10)
+            dockerd --version | grep -q '^Docker version 20\.10\.' ||
+                lab_fail "Debian 12 has engine 20.10; this machine has: $(dockerd --version 2>&1)" || return 1 ;;
+        *) LAB_ROOT=$("$(dirname "$LAB_SELF")/engine-root" "$LAB_ENGINE") || return 1 ;;
+    esac
+    export LAB_ROOT
+}
+
 # lab_spawn NAME: a new set of namespaces with its holder.
 lab_spawn() {
     local home=$LAB_DIR/$1 attempt
     mkdir -p "$home"/{bin,etc,var-lib,docker-cli}
-    lab_choose_client "$home/bin"
+    [ -n "$LAB_ROOT" ] || lab_choose_client "$home/bin"
     [ -z "${CALICO_LIBNETWORK_BINARY:-}" ] || ln -sf "$CALICO_LIBNETWORK_BINARY" "$home/bin/calico-libnetwork"
     setsid unshare --net --mount --pid --uts --fork --propagation private \
+        env LAB_ROOT="$([ "$1" = outside ] || echo "$LAB_ROOT")" \
         bash "$LAB_SELF" holder "$1" "$LAB_DIR" </dev/null >"$home/holder.log" 2>&1 &
     for attempt in $(seq 200); do
         [ ! -s "$home/pid" ] || break
@@ -159,7 +228,8 @@ lab_uplink() {
     pid=$(lab_pid "$1") || return 1
     lab_net outside ip link add "to-$1" up type veth peer name eth0 netns "$pid"
     lab_net outside ip link set "to-$1" master br0
-    lab_net "$1" env NUMBER="$2" LAB_IPV6="$LAB_IPV6" LAB_DEFAULT_ROUTE="$LAB_DEFAULT_ROUTE" bash -ec '
+    lab_net "$1" env NUMBER="$2" bash -ec '
+        [ "$LAB_HOST_IPV6" = on ] || echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 # eth0 is there already
         echo 0 >/proc/sys/net/ipv4/ip_forward # Docker sets the FORWARD policy to DROP only if it turns this on
         [ "$LAB_IPV6" = yes ] || echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
         ip link set eth0 up
@@ -173,15 +243,18 @@ lab_uplink() {
 lab_up() {
     local host number=11
     [ "$(id -u)" = 0 ] || lab_fail "needs root, because it makes namespaces" || return 1
-    : "${LAB_DEFAULT_ROUTE:=yes}" "${LAB_IPV6:=yes}" "${LAB_IPTABLES:=nft}"
+    : "${LAB_DEFAULT_ROUTE:=yes}" "${LAB_IPV6:=yes}" "${LAB_IPTABLES:=nft}" "${LAB_HOST_IPV6:=on}" \
+        "${LAB_DATASTORE:=sqlite}"
+    lab_choose_engine || return 1
     [ -n "${LAB_DIR:-}" ] || LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/calico-lab.XXXXXX")
     mkdir -p "$LAB_DIR"
     [ -z "$(ls -A "$LAB_DIR")" ] || lab_fail "$LAB_DIR is not empty" || return 1
     touch "$LAB_DIR/is-a-lab"
-    export LAB_DIR LAB_DEFAULT_ROUTE LAB_IPV6 LAB_IPTABLES
+    export LAB_DIR LAB_DEFAULT_ROUTE LAB_IPV6 LAB_IPTABLES LAB_HOST_IPV6
     [ -z "${LAB_OWNER:-}" ] || lab_follow "$LAB_OWNER"
     [ $# -gt 0 ] || set -- host
     lab_spawn outside && lab_lan || return 1
+    [ "$LAB_DATASTORE" = sqlite ] || lab_etcd_start || return 1
     for host; do
         lab_spawn "$host" && lab_uplink "$host" $((number++)) || return 1
     done
@@ -228,6 +301,23 @@ lab_signal() {
     lab_in "$1" kill "-$3" "$(cat "$base.pid")" || return 1
     lab_wait "$4" test -s "$base.status" || lab_fail "$2 of $1 still runs $4 s after SIG$3"
 }
+
+# One etcd for all hosts of the lab, on the LAN. Its data is on disk: what it says is kept, is kept.
+lab_etcd_start() {
+    local url=http://172.30.0.1:2379
+    command -v etcd >/dev/null || lab_fail "there is no etcd: Debian's etcd-server has it" || return 1
+    lab_background outside etcd env ETCD_UNSUPPORTED_ARCH="$(uname -m | sed 's/aarch64/arm64/;t;d')" \
+        etcd --name lab --data-dir /var/lib/etcd --listen-client-urls "$url" --advertise-client-urls "$url" \
+        --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
+        --initial-cluster lab=http://127.0.0.1:2380
+    lab_wait 20 lab_etcd_answers "$url" || { tail -n 20 "$LAB_DIR/outside/etcd.log" >&2; return 1; }
+    echo "$url" >"$LAB_DIR/etcd"
+}
+
+lab_etcd_answers() { lab_in outside busybox wget -q -O - "$1/health" 2>/dev/null | grep -q '"health":"true"'; }
+
+lab_etcd_stop() { lab_signal outside etcd TERM 10; }
+lab_etcd_kill() { lab_signal outside etcd KILL 5; }
 
 lab_engine_start() {
     local host=$1
@@ -342,7 +432,9 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     lab_close_inherited
     case ${1:-} in
         holder) LAB_DIR=$3 && lab_holder "$2" ;;
-        up | down | in | net | image | engine_start | engine_stop | engine_kill | plugin_start | plugin_stop | plugin_kill)
+        room) lab_room "$2" "$3" ;;
+        up | down | in | net | image | engine_start | engine_stop | engine_kill | plugin_start | plugin_stop | \
+            plugin_kill | etcd_start | etcd_stop | etcd_kill)
             "lab_$1" "${@:2}" ;;
         *) sed -n '5,/^LAB_SELF/{/^#/s/^# \{0,1\}//p}' "$LAB_SELF" && exit 64 ;;
     esac

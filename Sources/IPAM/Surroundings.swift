@@ -22,6 +22,7 @@ public struct Surroundings: Sendable {
     }
 
     @Sendable public static func sleep(_ bounds: ClosedRange<Duration>) async {
-        try? await Task.sleep(for: bounds.lowerBound + (bounds.upperBound - bounds.lowerBound) * Double.random(in: 0...1))
+        let spread = bounds.upperBound - bounds.lowerBound
+        try? await Task.sleep(for: bounds.lowerBound + spread * Double.random(in: 0...1))
     }
 }

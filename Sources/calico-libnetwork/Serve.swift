@@ -55,7 +55,7 @@ private struct Daemon {
         self.logger = logger
         try Folder.create(configuration.socketDirectory)
         try SocketOwner.check(["calico", "calico-ipam"].map(configuration.socket))
-        store = try await configuration.datastore.open(logger)
+        store = try await configuration.datastore.open(logger, patience: configuration.requestTimeout)
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
         dataplane = LinuxDataplane(node: configuration.node, logger: logger)
         let engine = EngineAPI(configuration.engine)
@@ -102,6 +102,7 @@ private struct Daemon {
 
     /// Reads the state, puts the host into it, lets requests in, and keeps up with changes until shutdown.
     private func prepareAndFollow() async throws {
+        await gate.explain("it still reads its state from \(configuration.datastore)")
         let revisions = try await whenAvailable { () async throws(StoreError) in try await replica.load() }
         let isComplete = await createWhatIsMissing()
         let snapshot = try await whenAvailable { () async throws(StoreError) in

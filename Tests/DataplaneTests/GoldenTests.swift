@@ -6,6 +6,7 @@ import CalicoModel
 import Dataplane
 import Foundation
 import LinuxNetwork
+import TestSupport
 import Testing
 
 /// What this host's rules look like, for reading: `Golden/*.nft`. With `RECORD_GOLDEN=1` the files are written anew.

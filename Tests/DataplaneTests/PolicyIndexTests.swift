@@ -6,6 +6,7 @@ import CalicoModel
 import Dataplane
 import Foundation
 import LinuxNetwork
+import TestSupport
 import Testing
 
 @Suite struct `The policy index` {

@@ -50,12 +50,15 @@ final class Cluster: Sendable {
     }
 
     /// A host whose state is as of now; later changes reach it only through its own commits and conflicts.
-    func host(_ name: String = "host-1", through store: (any KeyValueStore)? = nil) async throws -> Host {
+    func host(
+        _ name: String = "host-1", through store: (any KeyValueStore)? = nil, now: Date? = nil
+    ) async throws -> Host {
         let replica = Replica<ClusterState>(
             of: store ?? sqlite, under: ClusterState.ranges, logger: Logger(label: "test"))
         _ = try await replica.load()
         let allocator = AddressAllocator(
-            store: store ?? sqlite, replica: replica, node: name, logger: Logger(label: "test"))
+            store: store ?? sqlite, replica: replica, node: name, logger: Logger(label: "test"),
+            surroundings: Surroundings(now: { now ?? .now }))
         return Host(name: name, replica: replica, allocator: allocator)
     }
 

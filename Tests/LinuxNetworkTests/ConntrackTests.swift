@@ -4,6 +4,7 @@
 import Addressing
 import Glibc
 import LinuxNetwork
+import TestSupport
 import Testing
 
 @Suite struct `Connection tracking` {

@@ -3,6 +3,7 @@
 
 import Foundation
 import LinuxNetwork
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct `The kernel monitor` {

@@ -3,6 +3,7 @@
 
 import Foundation
 import LinuxNetwork
+import TestSupport
 import Testing
 
 @Suite struct `nftables` {

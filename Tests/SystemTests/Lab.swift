@@ -11,6 +11,9 @@ struct Lab: Sendable {
         var defaultRoute = true
         /// Which iptables the engine uses: `nft` or `legacy`.
         var iptables = "nft"
+        /// Where the plugins keep their data: `sqlite`, each its own, or `etcd`, one for all.
+        var datastore = ProcessInfo.processInfo.environment["LAB_DATASTORE"] ?? "sqlite"
+        var hosts = ["host"]
     }
 
     /// The neighbour on the LAN, which has no route to any pool.
@@ -24,6 +27,11 @@ struct Lab: Sendable {
 
     let directory: String
     let options: Options
+    /// The host that commands go to.
+    var host = "host"
+
+    /// The same lab, with commands going to another host.
+    func on(_ host: String) -> Lab { Lab(directory: directory, options: options, host: host) }
 
     // MARK: Commands
 
@@ -37,7 +45,7 @@ struct Lab: Sendable {
 
     /// Runs a shell command as the host, whatever comes of it.
     func attempt(_ command: String, timeout: Int = 60) async -> CommandOutput {
-        await toolbox(["in", "host", "bash", "-c", command], timeout: timeout)
+        await toolbox(["in", host, "bash", "-c", command], timeout: timeout)
     }
 
     /// Runs a shell command in the network of the neighbour.
@@ -60,16 +68,27 @@ struct Lab: Sendable {
 
     // MARK: Daemons
 
-    func startPlugin(_ variables: String...) async throws { try await perform(["plugin_start", "host"] + variables) }
-    func stopPlugin() async throws { try await perform(["plugin_stop", "host"]) }
-    func killPlugin() async throws { try await perform(["plugin_kill", "host"]) }
-    func startEngine() async throws { try await perform(["engine_start", "host"]) }
-    func stopEngine() async throws { try await perform(["engine_stop", "host"]) }
-    func killEngine() async throws { try await perform(["engine_kill", "host"]) }
+    func startPlugin(_ variables: String...) async throws { try await perform(["plugin_start", host] + variables) }
+    func stopPlugin() async throws { try await perform(["plugin_stop", host]) }
+    func killPlugin() async throws { try await perform(["plugin_kill", host]) }
+    func startEngine() async throws { try await perform(["engine_start", host]) }
+    func stopEngine() async throws { try await perform(["engine_stop", host]) }
+    func killEngine() async throws { try await perform(["engine_kill", host]) }
+    func startEtcd() async throws { try await perform(["etcd_start"]) }
+    func killEtcd() async throws { try await perform(["etcd_kill"]) }
+
+    /// Sends a signal to the lab's etcd: STOP freezes it, CONT wakes it.
+    func signalEtcd(_ signal: String) async throws {
+        let pid = try String(contentsOfFile: "\(directory)/outside/etcd.pid", encoding: .utf8)
+        let result = await toolbox([
+            "in", "outside", "kill", "-\(signal)", pid.trimmingCharacters(in: .whitespacesAndNewlines),
+        ])
+        guard result.succeeded else { throw CommandFailure(command: "kill -\(signal) etcd", result: result) }
+    }
 
     /// The exit status of the plugin that was stopped last.
     func pluginStatus() throws -> String {
-        try String(contentsOfFile: "\(directory)/host/plugin.status", encoding: .utf8)
+        try String(contentsOfFile: "\(directory)/\(host)/plugin.status", encoding: .utf8)
             .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
@@ -79,10 +98,12 @@ struct Lab: Sendable {
         try requirePrerequisites()
         let lab = Lab(directory: "/tmp/calico-lab.\(getpid()).\(UInt32.random(in: 0...UInt32.max))", options: options)
         do {
-            try await lab.perform(["up"])
-            try await lab.startPlugin()
-            try await lab.startEngine()
-            try await lab.perform(["image", "host"])
+            try await lab.perform(["up"] + options.hosts)
+            for host in options.hosts {
+                try await lab.on(host).startPlugin()
+                try await lab.on(host).startEngine()
+                try await lab.perform(["image", host])
+            }
         } catch {
             try? await lab.down(logsNamed: "failed-start")
             throw error
@@ -94,17 +115,19 @@ struct Lab: Sendable {
     func down(logsNamed name: String) async throws {
         let logs = URL(filePath: productDirectory).appending(path: "system-tests")
         try FileManager.default.createDirectory(at: logs, withIntermediateDirectories: true)
-        for daemon in ["plugin", "engine"] {
-            let copy = logs.appending(path: "\(name).\(daemon).log")
-            try? FileManager.default.removeItem(at: copy)
-            try? FileManager.default.copyItem(at: URL(filePath: "\(directory)/host/\(daemon).log"), to: copy)
+        for host in options.hosts {
+            for daemon in ["plugin", "engine"] {
+                let copy = logs.appending(path: "\(name).\(host).\(daemon).log")
+                try? FileManager.default.removeItem(at: copy)
+                try? FileManager.default.copyItem(at: URL(filePath: "\(directory)/\(host)/\(daemon).log"), to: copy)
+            }
         }
         try await perform(["down"])
     }
 
     /// Puts a line into the plugin's log, so that a reader finds the test that failed.
     func mark(_ text: String) {
-        guard let log = FileHandle(forWritingAtPath: "\(directory)/host/plugin.log") else { return }
+        guard let log = FileHandle(forWritingAtPath: "\(directory)/\(host)/plugin.log") else { return }
         log.seekToEndOfFile()
         log.write(Data("=== \(text)\n".utf8))
     }
@@ -119,7 +142,8 @@ struct Lab: Sendable {
     private func toolbox(_ command: [String], timeout: Int = 60) async -> CommandOutput {
         let environment = [
             "LAB_DIR": directory, "LAB_OWNER": "\(getpid())", "LAB_IPTABLES": options.iptables,
-            "LAB_DEFAULT_ROUTE": options.defaultRoute ? "yes" : "no", "CALICO_LIBNETWORK_BINARY": daemonPath,
+            "LAB_DEFAULT_ROUTE": options.defaultRoute ? "yes" : "no", "LAB_DATASTORE": options.datastore,
+            "CALICO_LIBNETWORK_BINARY": daemonPath,
         ]
         return await execute(
             ["/bin/bash", repositoryPath + "scripts/lab.sh"] + command, environment: environment, timeout: timeout)

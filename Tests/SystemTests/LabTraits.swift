@@ -38,8 +38,8 @@ struct CleanAfterwardsTrait: SuiteTrait, TestTrait, TestScoping {
             outcome = .failure(error)
         }
         lab.mark("cleaning up after \(test.name)")
-        try await lab.removeContainersAndNetworks()
-        await lab.expectNothingLeft(in: test)
+        for host in lab.options.hosts { try await lab.on(host).removeContainersAndNetworks() }
+        for host in lab.options.hosts { await lab.on(host).expectNothingLeft(in: test) }
         try outcome.get()
     }
 }

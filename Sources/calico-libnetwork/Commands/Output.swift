@@ -71,7 +71,7 @@ struct CommandStore {
     static func open(_ options: SettingOptions) async throws -> CommandStore {
         let configuration = try options.configuration()
         let quiet = Logger(label: "command") { _ in SwiftLogNoOpLogHandler() }
-        let store = try await configuration.datastore.open(quiet)
+        let store = try await configuration.datastore.open(quiet, patience: configuration.requestTimeout)
         let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: quiet)
         _ = try await replica.load()
         return CommandStore(configuration: configuration, replica: replica)

@@ -64,17 +64,19 @@ extension DatastoreSettings: CustomStringConvertible {
     }
 
     /// Opens the store. SQLite's file is made where there is none; etcd is not spoken to yet, but may be looked up.
+    ///
+    /// - Parameter patience: how long whoever calls the store can wait, at most; errors come earlier.
     /// - Throws: `StoreError`: `.unavailable` where a lookup found no member; `Configuration.Problem`.
-    func open(_ logger: Logger) async throws -> any KeyValueStore {
+    func open(_ logger: Logger, patience: Duration) async throws -> any KeyValueStore {
         switch self {
         case .sqlite(let path):
             try Folder.create(Folder.parent(of: path))
             return try SQLiteStore(path: path)
         case .etcd(let settings):
-            return EtcdStore(settings, logger: logger)
+            return EtcdStore(settings, logger: logger, callLimit: min(.seconds(3), patience / 2))
         case .discoveredEtcd(let domain, var settings):
             settings.endpoints = try await discoverEndpoints(domain: domain)
-            return EtcdStore(settings, logger: logger)
+            return EtcdStore(settings, logger: logger, callLimit: min(.seconds(3), patience / 2))
         }
     }
 }

@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import LibnetworkPlugin

@@ -10,6 +10,7 @@ import Hummingbird
 import HummingbirdTesting
 import IPAM
 import Logging
+import TestSupport
 import Testing
 
 @testable import LibnetworkPlugin
@@ -124,4 +125,11 @@ struct Reply: Sendable, CustomStringConvertible {
 
 extension Logger {
     static var silent: Logger { Logger(label: "test") { _ in SwiftLogNoOpLogHandler() } }
+}
+
+extension UnixSocket {
+    func readReply() throws -> Reply {
+        let reply = try readHTTPReply()
+        return Reply(status: reply.status, text: reply.text)
+    }
 }

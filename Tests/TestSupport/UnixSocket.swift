@@ -3,15 +3,14 @@
 
 import Foundation
 import Glibc
-import Testing
 
 /// Raw bytes over a unix socket. Its calls block: use it on a thread of its own (``onThread(_:)``).
-final class UnixSocket: @unchecked Sendable {
+public final class UnixSocket: @unchecked Sendable {
     // Only the thread that uses it touches it.
     private let descriptor: Int32
 
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
         init(_ what: String) { description = "\(what): \(String(cString: strerror(errno)))" }
     }
 
@@ -23,26 +22,32 @@ final class UnixSocket: @unchecked Sendable {
 
     deinit { Glibc.close(descriptor) }
 
-    static func connect(_ path: String) throws -> UnixSocket {
+    public static func connect(_ path: String) throws -> UnixSocket {
         let socket = UnixSocket(Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0))
         guard named(path, { Glibc.connect(socket.descriptor, $0, $1) }) == 0 else { throw Failure("connect \(path)") }
         return socket
     }
 
-    static func listen(_ path: String) throws -> UnixSocket {
+    public static func listen(_ path: String) throws -> UnixSocket {
         let socket = UnixSocket(Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0))
         guard named(path, { Glibc.bind(socket.descriptor, $0, $1) }) == 0, Glibc.listen(socket.descriptor, 8) == 0
         else { throw Failure("listen on \(path)") }
         return socket
     }
 
-    func accept() throws -> UnixSocket {
+    public func accept() throws -> UnixSocket {
         let connection = Glibc.accept(descriptor, nil, nil)
         guard connection >= 0 else { throw Failure("accept") }
         return UnixSocket(connection)
     }
 
-    func write(_ text: String) throws {
+    /// Sends `body` to an HTTP server, and reads its reply.
+    public func post(_ path: String, _ body: String) throws -> (status: Int, text: String) {
+        try write("POST /\(path) HTTP/1.1\r\nHost: plugin\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+        return try readHTTPReply()
+    }
+
+    public func write(_ text: String) throws {
         var rest = ArraySlice(text.utf8)
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
@@ -52,7 +57,7 @@ final class UnixSocket: @unchecked Sendable {
     }
 
     /// What has come until `isComplete`, or the other end closed.
-    func read(until isComplete: (String) -> Bool) throws -> String {
+    public func read(until isComplete: (String) -> Bool) throws -> String {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65_536)
         while !isComplete(String(decoding: bytes, as: UTF8.self)) {
@@ -65,7 +70,7 @@ final class UnixSocket: @unchecked Sendable {
     }
 
     /// One HTTP reply with a Content-Length.
-    func readReply() throws -> Reply {
+    public func readHTTPReply() throws -> (status: Int, text: String) {
         let text = try read { text in
             guard let end = text.range(of: "\r\n\r\n") else { return false }
             let length = Self.contentLength(text[..<end.lowerBound])
@@ -73,7 +78,7 @@ final class UnixSocket: @unchecked Sendable {
         }
         let parts = text.components(separatedBy: "\r\n\r\n")
         let status = Int(text.split(separator: " ").dropFirst().first ?? "") ?? 0
-        return Reply(status: status, text: parts.dropFirst().joined())
+        return (status, parts.dropFirst().joined())
     }
 
     private static func contentLength(_ head: Substring) -> Int {
@@ -92,14 +97,14 @@ final class UnixSocket: @unchecked Sendable {
 }
 
 /// Runs what blocks on a thread of its own: Swift's own threads are as few as the machine's cores.
-func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+public func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
         Thread { continuation.resume(with: Result { try body() }) }.start()
     }
 }
 
 /// A folder that is gone after `body`.
-func withTemporaryFolder<Value>(_ body: (String) async throws -> Value) async throws -> Value {
+public func withTemporaryFolder<Value>(_ body: (String) async throws -> Value) async throws -> Value {
     let folder = FileManager.default.temporaryDirectory.appending(path: "plugin-\(UUID().uuidString.prefix(8))")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }

@@ -6,7 +6,9 @@ import LinuxNetwork
 
 /// Runs `body` on a thread of its own in a new network namespace with `lo` up. The namespace lives as long as that
 /// thread and the sockets made in it. Needs root; without it the test fails.
-func inNewNetworkNamespace<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+public func inNewNetworkNamespace<Result: Sendable>(
+    _ body: @escaping @Sendable () throws -> Result
+) async throws -> Result {
     try await withCheckedThrowingContinuation { continuation in
         let box = Unmanaged.passRetained(
             Work {

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Foundation
+import Testing
+
+extension SystemTests {
+    /// One host whose data lies in etcd: what the plugin asks of it, and what happens when it is away.
+    @Suite(.lab(Lab.Options(datastore: "etcd")), .cleanAfterwards)
+    struct OnEtcd {
+        let lab: Lab
+        let plugin: PluginCalls
+
+        init() throws {
+            lab = try SystemTests.lab
+            plugin = PluginCalls(lab: lab)
+        }
+
+        @Test func `a container costs four transactions and no read`() async throws {
+            try await lab.createNetwork("blue")
+            // Once, the network's name is learnt and noted.
+            try await lab.run("docker run --rm --network blue bb true")
+            for _ in 1...2 {
+                let before = try await settledCalls()
+                try await lab.run("docker run --rm --network blue bb true")
+                let calls = try await lab.etcdCalls() - before
+                // RequestAddress, CreateEndpoint, DeleteEndpoint, ReleaseAddress; Join and Leave none.
+                #expect(calls == EtcdCalls(transactions: 4, ranges: 0))
+            }
+        }
+
+        @Test func `an address costs one transaction, whatever the number of pools and full blocks`() async throws {
+            for number in 1...3 {
+                try await lab.run(
+                    "calico-libnetwork pool create small\(number) --cidr 10.9.\(number).0/24 --block-size 31")
+            }
+            try await lab.createNetwork("blue", "--subnet 10.9.2.0/24")
+            let pool =
+                #"{"AddressSpace":"CalicoAddressSpace","Pool":"10.9.2.0/24","SubPool":"","Options":{},"V6":false}"#
+            let before = try await settledCalls()
+            #expect(try await plugin.call("IpamDriver.RequestPool", pool).status == 200)
+            let poolCalls = try await lab.etcdCalls() - before
+            #expect(poolCalls == EtcdCalls(transactions: 0, ranges: 0))
+            let addresses = try await assign(0..<30, pool: "small2")
+            let addressCalls = try await lab.etcdCalls() - before
+            #expect(addressCalls == EtcdCalls(transactions: 30, ranges: 0))
+            for address in addresses { #expect(try await plugin.releaseAddress(address).status == 200) }
+            try await lab.removeContainersAndNetworks()
+            for number in 1...3 { try await lab.run("calico-libnetwork pool delete small\(number)") }
+        }
+
+        @Test func `32 clients share transactions`() async throws {
+            let before = try await lab.etcdCalls()
+            let addresses = try await withThrowingTaskGroup(of: [String].self) { group in
+                for client in 0..<32 { group.addTask { try await assign(client * 8..<client * 8 + 8) } }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
+            let calls = try await lab.etcdCalls() - before
+            #expect(Set(addresses).count == 256)
+            #expect(calls.transactions < 256, "\(calls) for 256 addresses")
+            for address in addresses { #expect(try await plugin.releaseAddress(address).status == 200) }
+        }
+
+        @Test func `a hundred requests given up while etcd hangs leave no address`() async throws {
+            let held = try #require(try await plugin.requestAddress(900).address)
+            try await lab.signalEtcd("STOP")
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<100 {
+                    group.addTask {
+                        if number.isMultiple(of: 2) {
+                            try await plugin.askAndHangUp(
+                                "IpamDriver.RequestAddress", PluginCalls.addressRequest(number))
+                        } else {
+                            let reply = try await plugin.requestAddress(number)
+                            #expect(reply.status == 500)
+                            #expect(reply.text.contains("2379"), "\(reply) names etcd")
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            // Those who hung up are given up by the plugin as well.
+            try await Task.sleep(for: .seconds(4))
+            try await lab.signalEtcd("CONT")
+            let next = try await oncePossible(901)
+            let use = try await lab.calico("ipam show", as: AddressUse.self)
+            #expect(use.handles == 2, "only the two that were answered")
+            for address in [held, next] { #expect(try await plugin.releaseAddress(address).status == 200) }
+        }
+
+        @Test func `with etcd away a request fails in time and says why; with etcd back it works`() async throws {
+            try await lab.killEtcd()
+            let reply = try await plugin.requestAddress(1)
+            #expect(reply.status == 500)
+            #expect(reply.text.contains("172.30.0.1:2379: connection refused"), "\(reply)")
+            try await lab.startEtcd()
+            #expect(try await plugin.releaseAddress(oncePossible(1)).status == 200)
+        }
+
+        @Test func `containers talk while etcd is away, also after the plugin has restarted`() async throws {
+            try await lab.createNetwork("blue")
+            let first = try await lab.start("b1", on: "blue")
+            let second = try await lab.start("b2", on: "blue")
+            try await lab.killEtcd()
+            #expect(await first.reaches(second.address))
+            try await lab.stopPlugin()
+            try await lab.startPlugin("CALICO_LIBNETWORK_REQUEST_TIMEOUT=2s")
+            #expect(await first.reaches(second.address))
+            #expect(try await plugin.call("NetworkDriver.GetCapabilities", "").status == 200)
+            let reply = try await plugin.requestAddress(1)
+            #expect(reply.status == 500)
+            #expect(reply.text.contains("not ready yet") && reply.text.contains("2379"), "\(reply)")
+            try await lab.startEtcd()
+            #expect(try await plugin.releaseAddress(oncePossible(1)).status == 200)
+            let third = try await lab.start("b3", on: "blue")
+            #expect(await third.reaches(first.address))
+        }
+
+        @Test func `a locked datastore is not written`() async throws {
+            let key = "/calico/resources/v3/projectcalico.org/clusterinformations/default"
+            let value = try await lab.etcdctl("get --print-value-only \(key)")
+            let locked = value.replacing(#""datastoreReady":true"#, with: #""datastoreReady":false"#)
+            try await lab.etcdctl("put \(key) '\(locked)'")
+            let reply = try await refusal(1)
+            #expect(reply.text.contains("locked"), "\(reply)")
+            try await lab.etcdctl("put \(key) '\(value)'")
+            #expect(try await plugin.releaseAddress(oncePossible(1)).status == 200)
+        }
+
+        /// The count once nothing else is going on.
+        private func settledCalls() async throws -> EtcdCalls {
+            var calls = try await lab.etcdCalls()
+            _ = try await lab.eventually(within: 10) {
+                try await Task.sleep(for: .milliseconds(500))
+                let before = calls
+                calls = try await lab.etcdCalls()
+                return calls == before
+            }
+            return calls
+        }
+
+        private func assign(_ numbers: Range<Int>, pool: String = "CalicoPoolIPv4") async throws -> [String] {
+            var addresses: [String] = []
+            for number in numbers {
+                let reply = try await plugin.call(
+                    "IpamDriver.RequestAddress",
+                    PluginCalls.addressRequest(number).replacing("CalicoPoolIPv4", with: pool))
+                addresses.append(try #require(reply.address, "\(reply)"))
+            }
+            return addresses
+        }
+
+        private func oncePossible(_ number: Int) async throws -> String {
+            var reply = try await plugin.requestAddress(number)
+            _ = try await lab.eventually(within: 15) {
+                if reply.address == nil { reply = try await plugin.requestAddress(number) }
+                return reply.address != nil
+            }
+            return try #require(reply.address, "\(reply)")
+        }
+
+        private func refusal(_ number: Int) async throws -> PluginReply {
+            var reply = try await plugin.requestAddress(number)
+            _ = try await lab.eventually(within: 5) {
+                guard let address = reply.address else { return true }
+                _ = try await plugin.releaseAddress(address)
+                reply = try await plugin.requestAddress(number)
+                return reply.address == nil
+            }
+            return reply
+        }
+    }
+
+    /// Two hosts with an engine each, and one etcd.
+    @Suite(.lab(Lab.Options(datastore: "etcd", hosts: ["host", "host2"])), .cleanAfterwards)
+    struct ManyHosts {
+        let first: Lab
+        let second: Lab
+
+        init() throws {
+            first = try SystemTests.lab.on("host")
+            second = try SystemTests.lab.on("host2")
+        }
+
+        @Test func `containers started at once on both get addresses of their own`() async throws {
+            try await createNetworks("--subnet 192.168.0.0/16 --ipv6")
+            let containers = try await withThrowingTaskGroup(of: Container.self) { group in
+                for number in 1...6 {
+                    for host in [first, second] { group.addTask { try await host.start("b\(number)", on: "blue") } }
+                }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(Set(containers.map(\.address)).count == 12)
+            #expect(Set(containers.map(\.address6)).count == 12)
+            #expect(try await first.calico("endpoint list", as: [Endpoint].self).count == 6)
+            for host in [first, second] {
+                let all = try await host.calico("endpoint list --all-nodes", as: [Endpoint].self)
+                #expect(Set(all.flatMap(\.addresses)) == Set(containers.flatMap { [$0.address, $0.address6] }))
+            }
+            let table = try await first.run("calico-libnetwork endpoint list --all-nodes")
+            #expect(table.contains(" host ") && table.contains(" host2 "))
+        }
+
+        @Test func `--ip that is taken on one is refused on the other, which says who holds it`() async throws {
+            try await createNetworks("--subnet 192.168.0.0/16")
+            let holder = try await first.start("b1", on: "blue", "--ip 192.168.7.7")
+            let refusal = await second.attempt("docker run --rm --network blue --ip 192.168.7.7 bb true")
+            #expect(!refusal.succeeded)
+            #expect(refusal.errors.contains("192.168.7.7 is already assigned"), "\(refusal.errors)")
+            #expect(refusal.errors.contains("node host"), "\(refusal.errors)")
+            #expect(await first.hostReaches(holder.address))
+        }
+
+        @Test func `a host whose blocks are full borrows, unless affinity is strict`() async throws {
+            let configuration = "/calico/ipam/v2/config"
+            try await first.run("calico-libnetwork pool create small --cidr 10.77.0.0/29 --block-size 30")
+            try await createNetworks("--subnet 10.77.0.0/29")
+            for number in 1...4 { try await first.start("b\(number)", on: "blue") }
+            try await second.start("b1", on: "blue")
+            try await first.etcdctl(
+                #"put \#(configuration) '{"strict_affinity":true,"auto_allocate_blocks":true}'"#)
+            let refused = try await eventualRefusal(on: first)
+            #expect(refused.contains("strict affinity"), "\(refused)")
+            try await first.etcdctl("del \(configuration)")
+            _ = try await first.eventually(within: 5) {
+                await first.attempt("docker run -d --name b5 --network blue bb sleep 3600").succeeded
+            }
+            let blocks = try await first.run("calico-libnetwork ipam show --blocks")
+            #expect(blocks.contains("host:host ") && blocks.contains("host:host2 "), "\(blocks)")
+            let borrowed = try await first.container("b5", on: "blue")
+            #expect(await first.hostReaches(borrowed.address))
+            for host in [first, second] { try await host.removeContainersAndNetworks() }
+            try await first.run("calico-libnetwork pool delete small")
+        }
+
+        private func createNetworks(_ options: String) async throws {
+            for host in [first, second] { try await host.createNetwork("blue", options) }
+        }
+
+        /// The watch may tell of a new configuration a moment later.
+        private func eventualRefusal(on host: Lab) async throws -> String {
+            var errors = ""
+            _ = try await host.eventually(within: 5) {
+                let attempt = await host.attempt("docker run --rm --network blue bb true")
+                errors = attempt.errors
+                return !attempt.succeeded
+            }
+            return errors
+        }
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Foundation
+import TestSupport
+
+/// An answer of the plugin to a call that Docker could have made.
+struct PluginReply: Sendable, CustomStringConvertible {
+    let status: Int
+    let text: String
+
+    /// Of an answer to RequestAddress.
+    var address: String? {
+        guard let start = text.range(of: #""Address":""#), let end = text[start.upperBound...].firstIndex(of: "/")
+        else { return nil }
+        return String(text[start.upperBound..<end])
+    }
+    var description: String { "\(status) \(text)" }
+}
+
+/// Calls to the plugin of a lab's host without an engine between.
+struct PluginCalls: Sendable {
+    let lab: Lab
+
+    /// A MAC for each number.
+    static func mac(_ number: Int) -> String {
+        "02:42:00:00:" + [number >> 8 & 0xff, number & 0xff].map { String(format: "%02x", $0) }.joined(separator: ":")
+    }
+
+    private func socket(_ driver: String) throws -> String {
+        let pid = try String(contentsOfFile: "\(lab.directory)/\(lab.host)/pid", encoding: .utf8)
+        return "/proc/\(pid.trimmingCharacters(in: .whitespacesAndNewlines))/root/run/docker/plugins/\(driver).sock"
+    }
+
+    func call(_ method: String, _ body: String) async throws -> PluginReply {
+        let path = try socket(method.hasPrefix("Ipam") ? "calico-ipam" : "calico")
+        return try await onThread {
+            let reply = try UnixSocket.connect(path).post(method, body)
+            return PluginReply(status: reply.status, text: reply.text)
+        }
+    }
+
+    /// Asks and hangs up without waiting.
+    func askAndHangUp(_ method: String, _ body: String) async throws {
+        let path = try socket(method.hasPrefix("Ipam") ? "calico-ipam" : "calico")
+        try await onThread {
+            try UnixSocket.connect(path).write(
+                "POST /\(method) HTTP/1.1\r\nHost: plugin\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+        }
+    }
+
+    static func addressRequest(_ number: Int) -> String {
+        #"{"PoolID":"CalicoPoolIPv4","Address":"","Options":{"com.docker.network.endpoint.macaddress":"\#(mac(number))"}}"#
+    }
+
+    func requestAddress(_ number: Int) async throws -> PluginReply {
+        try await call("IpamDriver.RequestAddress", Self.addressRequest(number))
+    }
+
+    func releaseAddress(_ address: String) async throws -> PluginReply {
+        try await call("IpamDriver.ReleaseAddress", #"{"PoolID":"CalicoPoolIPv4","Address":"\#(address)"}"#)
+    }
+}
+
+/// Calls that etcd has served so far, by its own count.
+struct EtcdCalls: Equatable, CustomStringConvertible {
+    let transactions: Int
+    let ranges: Int
+
+    static func - (a: EtcdCalls, b: EtcdCalls) -> EtcdCalls {
+        EtcdCalls(transactions: a.transactions - b.transactions, ranges: a.ranges - b.ranges)
+    }
+
+    var description: String { "\(transactions) transactions, \(ranges) reads" }
+}
+
+extension Lab {
+    func etcdCalls() async throws -> EtcdCalls {
+        let text = try await runOutside("busybox wget -q -O - http://\(Lab.outside):2379/metrics")
+        func count(_ method: String) -> Int {
+            let line = text.split(separator: "\n").first {
+                $0.hasPrefix("grpc_server_started_total{") && $0.contains("grpc_method=\"\(method)\"")
+                    && $0.contains("etcdserverpb.KV")
+            }
+            return line.flatMap { $0.split(separator: " ").last }.flatMap { Double($0) }.map { Int($0) } ?? 0
+        }
+        return EtcdCalls(transactions: count("Txn"), ranges: count("Range"))
+    }
+
+    /// etcdctl beside the lab's etcd.
+    @discardableResult
+    func etcdctl(_ command: String) async throws -> String {
+        try await runOutside("ETCDCTL_API=3 etcdctl --endpoints http://\(Lab.outside):2379 \(command)")
+    }
+}
