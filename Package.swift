@@ -82,8 +82,8 @@ let package = Package(
         .executableTarget(
             name: "calico-libnetwork",
             dependencies: [
-                "Addressing", "CalicoModel", "Datastore", "DNS", "IPAM", "Dataplane", "LinuxNetwork", "LibnetworkPlugin",
-                "YAML",
+                "Addressing", "CalicoModel", "Datastore", "DNS", "IPAM", "Dataplane", "LinuxNetwork",
+                "LibnetworkPlugin", "YAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -117,7 +117,8 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
-            name: "LinuxNetworkTests", dependencies: ["LinuxNetwork", "Addressing", "TestSupport"], swiftSettings: settings),
+            name: "LinuxNetworkTests", dependencies: ["LinuxNetwork", "Addressing", "TestSupport"],
+            swiftSettings: settings),
         .testTarget(
             name: "DataplaneTests",
             dependencies: [
@@ -128,7 +129,8 @@ let package = Package(
         .testTarget(
             name: "LibnetworkPluginTests",
             dependencies: [
-                "LibnetworkPlugin", "Datastore", "IPAM", "Dataplane", "CalicoModel", "Addressing", "TestSupport",
+                "LibnetworkPlugin", "Datastore", "IPAM", "Dataplane", "CalicoModel", "Addressing",
+                "TestSupport",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
             ],

@@ -21,7 +21,7 @@ struct CalicoLibnetwork: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             Serve.self, PoolCommand.self, IPAMCommand.self, NetworkCommand.self, EndpointCommand.self,
-            ConfigCommand.self,
+            ConfigCommand.self, DoctorCommand.self,
         ],
         defaultSubcommand: Serve.self)
 

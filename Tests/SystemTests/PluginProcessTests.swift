@@ -21,6 +21,17 @@ extension SystemTests {
             try await lab.startPlugin()
         }
 
+        @Test func `doctor finds nothing wrong while it runs, and says what to do when it does not`() async throws {
+            let report = await lab.attempt("calico-libnetwork doctor")
+            #expect(report.succeeded, "\(report.output)")
+            #expect(!report.output.contains("warning"), "\(report.output)")
+            try await lab.stopPlugin()
+            let complaint = await lab.attempt("calico-libnetwork doctor")
+            #expect(complaint.status == 1)
+            #expect(complaint.output.contains("start the daemon: calico-libnetwork serve"), "\(complaint.output)")
+            try await lab.startPlugin()
+        }
+
         @Test func `a restart loses no packet of running containers`() async throws {
             try await lab.createNetwork("blue")
             let (first, second) = try await pair()
