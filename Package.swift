@@ -104,10 +104,17 @@ let package = Package(
         .testTarget(
             name: "DatastoreTests",
             dependencies: [
-                "Datastore", "CalicoModel", "Addressing",
+                "Datastore", "IPAM", "CalicoModel", "Addressing",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
                 .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: [
+                "IPAM", "Datastore", "CalicoModel", "Addressing", .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
         .testTarget(

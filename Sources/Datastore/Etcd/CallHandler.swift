@@ -176,8 +176,9 @@ final class CallHandler: ChannelInboundHandler {
     }
 
     private func reset(_ stream: HTTP2StreamID, _ failure: CallFailure) {
-        write(.rstStream(.cancel), on: stream)
+        // First: the frame makes an event of the stream's end, which would give its own reason.
         finish(stream, failure)
+        write(.rstStream(.cancel), on: stream)
     }
 
     private func write(

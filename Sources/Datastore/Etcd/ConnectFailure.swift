@@ -99,7 +99,10 @@ enum ConnectFailure: Error {
             return ("the server refused our certificate \(tls.certificateName ?? "") (\(alert))", true)
         }
         if contains("EOF during handshake") {
-            return ("closed the connection during the TLS handshake; does it speak TLS there?", false)
+            return (
+                "closed the connection during the TLS handshake; if it does not speak TLS there, write http:// "
+                    + "instead of https://", false
+            )
         }
         return ("TLS failed: \(text)", true)
     }

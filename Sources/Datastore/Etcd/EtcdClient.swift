@@ -32,9 +32,9 @@ final class EtcdClient: Sendable {
         _ method: EtcdMethod, _ request: some Message, about subject: String, as: Answer.Type = Answer.self
     ) async throws(StoreError) -> Answer {
         let message = ByteBuffer(framing: request)
-        var attempts = Attempts(until: .now() + limit)
+        var attempts = Attempts(within: limit)
         while true {
-            switch await attempt(method, message, until: attempts.deadline) {
+            switch await attempt(method, message, until: attempts.nextDeadline) {
             case .success(let bytes):
                 guard let answer = Answer(bytes) else { throw .unavailable("etcd's answer is not one of etcd v3") }
                 return answer
@@ -68,12 +68,13 @@ final class EtcdClient: Sendable {
     func prepareNext(
         _ attempts: inout Attempts, after failure: CallFailure, about subject: String
     ) async throws(StoreError) {
+        let pause = attempts.pause()
         switch EtcdRefusal.remedy(for: failure, about: subject, user: user) {
-        case .none(let error): throw error
+        case .none(let error): guard failure.cause == .deadline, pause != nil else { throw error }
         case .tryElsewhere: if let endpoint = failure.endpoint { endpoints.leave(endpoint, because: failure) }
         case .tryAgain, .renewToken: break
         }
-        guard let pause = attempts.next() else { throw .unavailable(failure.sentence) }
+        guard let pause else { throw .unavailable(failure.sentence) }
         guard (try? await Task.sleep(for: pause)) != nil else { throw .unavailable(CallFailure.cancelled.sentence) }
     }
 }
@@ -81,12 +82,22 @@ final class EtcdClient: Sendable {
 /// How often and how fast a call is repeated.
 struct Attempts {
     let deadline: NIODeadline
+    private let limit: TimeAmount
     private var count = 0
 
-    init(until deadline: NIODeadline) { self.deadline = deadline }
+    /// What a follower forwards to a leader that just died is lost, and it learns of the loss within two seconds at
+    /// most (etcd's election timeout, 1 s, and up to as much again at random). So a call is not left to one attempt.
+    static let longest = TimeAmount.seconds(1)
+
+    init(within limit: TimeAmount) {
+        deadline = .now() + limit
+        self.limit = min(.nanoseconds(limit.nanoseconds / 3), Attempts.longest)
+    }
+
+    var nextDeadline: NIODeadline { min(deadline, .now() + limit) }
 
     /// The pause before the next attempt; `nil` where no time is left for one.
-    mutating func next() -> Duration? {
+    mutating func pause() -> Duration? {
         count += 1
         let pause = Duration.milliseconds(min(10 << min(count, 4), 160))
         return deadline - .now() > .nanoseconds(Int64(pause / .nanoseconds(1))) ? pause : nil

@@ -20,10 +20,10 @@ extension EtcdClient {
     func commit(_ transaction: Transaction) async throws(StoreError) -> CommitOutcome {
         let message = ByteBuffer(framing: EtcdTxnRequest(transaction))
         let before = newestRevision
-        var attempts = Attempts(until: .now() + limit)
+        var attempts = Attempts(within: limit)
         var mayHaveRun = false
         while true {
-            switch await attempt(.transaction, message, until: attempts.deadline) {
+            switch await attempt(.transaction, message, until: attempts.nextDeadline) {
             case .success(let bytes):
                 guard let answer = EtcdTxnResponse(bytes) else {
                     throw .outcomeUnknown("etcd's answer is not one of etcd v3")
