@@ -92,8 +92,12 @@ let package = Package(
             ],
             swiftSettings: settings),
         .executableTarget(
-            name: "calico-libnetwork-bench", dependencies: ["CalicoModel", "Datastore"], path: "Benchmarks",
-            swiftSettings: settings),
+            name: "calico-libnetwork-bench",
+            dependencies: [
+                "Addressing", "CalicoModel", "Datastore", "LinuxNetwork",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Benchmarks", swiftSettings: settings),
         // What tests of several targets need: network namespaces, sockets.
         .target(
             name: "TestSupport", dependencies: ["LinuxNetwork"], path: "Tests/TestSupport", swiftSettings: settings),

@@ -23,11 +23,12 @@ struct Bench {
         try Lab.require()
         mkdir(plan.folder, 0o700)
         print("calico-libnetwork, measured\(plan.isQuick ? " (quick: a smoke test, the figures mean little)" : "")\n")
-        progress("requests, one at a time")
-        print(try await Requests(plan: plan).measure().text)
-        for table in try Throughput(plan: plan).measure() { print(table.text) }
+        for kind in StoreKind.allCases { print(try await Requests(plan: plan, kind: kind).measure().text) }
+        for kind in StoreKind.allCases {
+            for table in try await Throughput(plan: plan, kind: kind).measure() { print(table.text) }
+        }
         print(try ContainerStarts(plan: plan).measure().text)
-        print(try Memory(plan: plan).measure().text)
+        print(try await Memory(plan: plan).measure().text)
         print(try DaemonStarts(plan: plan).measure().text)
         print(try Lab.description(seconds: began.duration(to: .now) / .seconds(1)))
     }
@@ -49,9 +50,9 @@ struct Plan {
         isQuick = arguments.contains("--quick")
     }
 
-    var rounds: Int { isQuick ? 20 : 300 }
+    var rounds: Int { isQuick ? 10 : 300 }
     var seconds: Double { isQuick ? 0.3 : 3 }
-    var clients: [Int] { [1, 8, 32] }
+    var clients: [Int] { isQuick ? [1, 32] : [1, 8, 32, 128] }
     var containers: Int { isQuick ? 2 : 15 }
     var allocations: Int { isQuick ? 100 : 1000 }
     var starts: Int { isQuick ? 2 : 10 }

@@ -8,7 +8,7 @@ struct ContainerStarts {
 
     func measure() throws -> Table {
         progress("docker run")
-        let daemon = try Daemon(plan.program, store: "\(plan.folder)/docker.sqlite", engine: true)
+        let daemon = try Daemon(plan.program, store: .sqlite("\(plan.folder)/docker.sqlite"), engine: true)
         try docker("network", "create", "-d", "calico", "--ipam-driver", "calico-ipam", "calico")
         for network in Self.networks { try run(on: network) }
         var samples: [String: Sample] = [:]

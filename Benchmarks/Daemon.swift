@@ -20,16 +20,15 @@ struct Daemon {
     private let process: ChildProcess
 
     /// - Parameters:
-    ///   - store: its SQLite file.
+    ///   - store: where it keeps its state.
     ///   - engine: whether it may ask the engine. One that does not know the networks of these benchmarks would have
     ///     them removed.
-    init(_ program: String, store: String, engine: Bool = false) throws {
+    init(_ program: String, store: StateStore, engine: Bool = false) throws {
         let began = ContinuousClock.now
-        let log = store + ".log"
+        let log = store.path + ".log"
         process = try ChildProcess(
             [program, "serve"],
-            variables: ["CALICO_LIBNETWORK_SQLITE_PATH=\(store)"]
-                + (engine ? [] : ["DOCKER_HOST=unix:///run/no-engine.sock"]), output: log)
+            variables: store.variables + (engine ? [] : ["DOCKER_HOST=unix:///run/no-engine.sock"]), output: log)
         var client: PluginClient?
         for path in [Daemon.network, Daemon.ipam] {
             client = try Daemon.connect(path, process, log)

@@ -23,7 +23,7 @@ struct DaemonStarts {
         var ready = Sample()
         var end = Sample()
         for number in 0..<plan.starts {
-            let daemon = try Daemon(plan.program, store: store(number))
+            let daemon = try Daemon(plan.program, store: .sqlite(store(number)))
             accepting.add(daemon.start.accepting)
             ready.add(daemon.start.ready)
             try end.time { try daemon.stop() }

@@ -31,6 +31,8 @@ struct Ledger {
         var fate: Fate = .open
         var address: IPAddress?
         var releasingClient: Int?
+        /// It has been uncertain, so a message of it may still be under way.
+        var mayComeLate = false
     }
 
     private(set) var requests: [String: Request] = [:]
@@ -39,7 +41,11 @@ struct Ledger {
 
     subscript(id: String) -> Fate? {
         get { requests[id]?.fate }
-        set { if let newValue { requests[id]?.fate = newValue } }
+        set {
+            guard let newValue else { return }
+            requests[id]?.fate = newValue
+            if newValue == .uncertain { requests[id]?.mayComeLate = true }
+        }
     }
 
     mutating func open(_ id: String, _ request: Request) { requests[id] = request }
@@ -127,6 +133,8 @@ struct Ledger {
             allocated[id] = nil
         }
         for (address, id) in after where before[address] != id {
+            // A message may be so late that what it relied on is true again: that its block does not exist.
+            if requests[id]?.mayComeLate == true, self[id] == .over { self[id] = .uncertain }
             guard let fate = self[id], [.open, .cancelled, .uncertain].contains(fate) else {
                 return "\(address) was allocated for \(id), whose request is \(self[id].map { "\($0)" } ?? "unknown")"
             }

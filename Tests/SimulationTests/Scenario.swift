@@ -56,7 +56,7 @@ struct Scenario: Sendable {
         sharesHandles = random.chance(40)
         asksForParticularAddresses = configuration.maxBlocksPerHost == 0 && random.chance(60)
         isAdministered = random.chance(15)
-        crashes = random.pick(weighted: (0, 3), (5, 3), (20, 2), (50, 1))
+        crashes = random.pick(weighted: (0, 2), (10, 3), (30, 3), (60, 1))
         leaps = random.pick(weighted: (0, 2), (10, 2), (60, 2))
         refusals = random.pick(weighted: (0, 3), (5, 1))
         silences = random.pick(weighted: (0, 3), (5, 1), (20, 1))

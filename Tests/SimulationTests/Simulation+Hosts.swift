@@ -46,7 +46,7 @@ extension Simulation {
         nextClient += 1
         let client = Client(
             id: nextClient, host: index, name: "\(plan.role) \(plan.name) #\(nextClient)", isGo: plan.role == .go)
-        speeds[client.id] = (random.pick([2, 8, 24]), random.pick([1, 4, 24]))
+        speeds[client.id] = (random.pick([2, 8, 24]), random.pick([1, 1, 4, 24]))
         processes[index].client = client
         note(client.name, "starts")
         guard plan.role == .plugin else {
@@ -97,7 +97,7 @@ extension Simulation {
             begin(client) { await $0.release(id, by: client) }
             // Asked twice at once: only one may find it.
             if random.chance(10) { begin(client) { await $0.release(id, by: client) } }
-        } else if random.chance(20) {
+        } else if random.chance(25) {
             doSomethingElse(client)
         } else {
             assign(client)
@@ -110,16 +110,18 @@ extension Simulation {
             begin(client) { _ in await go.releaseHostAffinities() }
             return
         }
-        if random.chance(30) {
+        switch random.pick(weighted: (0, 2), (1, 3), (2, 5)) {
+        case 0:
             note(client.name, "lists everything again")
             begin(client) { _ in await plugin.replica.refresh() }
-            return
+        case 1: begin(client) { await $0.releaseOrphans(client) }
+        default:
+            let own = plugin.replica.snapshot.blocksByAffinity["host:\(plugin.node)"]?.sorted() ?? []
+            guard !own.isEmpty else { return }
+            let block = random.pick(own)
+            note(client.name, "gives \(block) back if it is empty")
+            begin(client) { _ in await plugin.allocator.giveBack(block) }
         }
-        let own = plugin.replica.snapshot.blocksByAffinity["host:\(plugin.node)"]?.sorted() ?? []
-        guard !own.isEmpty else { return }
-        let block = random.pick(own)
-        note(client.name, "gives \(block) back if it is empty")
-        begin(client) { _ in await plugin.allocator.giveBack(block) }
     }
 
     private func assign(_ client: Client) {
@@ -142,7 +144,7 @@ extension Simulation {
         let owner = AllocationAttributes(handleID: handle, secondary: ["node": plan.name, "mac": id])
         ledger.open(id, Ledger.Request(host: client.host, client: client.id, owner: owner))
         let isParticular = phase == .acting && scenario.asksForParticularAddresses && random.chance(25)
-        let address = isParticular ? anyAddress() : nil
+        let address = isParticular ? anyAddress(for: client) : nil
         note(client.name, "asks for \(address.map { "\($0)" } ?? "an address") as \(id)")
         let orphans = Set(ledger.orphans(of: client.host).filter { ledger[$0.id] == .uncertain }.map(\.id))
         let request = AddressRequest(family: scenario.family, address: address, owner: owner) { _, holder in
@@ -151,7 +153,9 @@ extension Simulation {
         return (id, request)
     }
 
-    private func anyAddress() -> IPAddress {
+    private func anyAddress(for client: Client) -> IPAddress {
+        // One whose holder is gone may pass on.
+        if random.chance(30), let orphan = ledger.orphans(of: client.host).first { return orphan.address }
         let pool = random.pick(scenario.pools).cidr
         return pool.address.advanced(by: UInt128(random.below(1 << min(pool.hostBits, 5))))!
     }
@@ -242,8 +246,11 @@ extension Simulation {
         }
     }
 
+    /// What the reconciler does: it releases what its copy shows, and nobody is going to use.
     private func releaseOrphans(_ client: Client) async {
-        for orphan in ledger.orphans(of: client.host) {
+        let copy = processes[client.host].plugin?.replica.snapshot
+        for orphan in ledger.orphans(of: client.host) where ledger[orphan.id] != .cancelled || phase == .settling {
+            guard copy.map({ $0.owner(of: orphan.address) == orphan.owner }) ?? (phase == .settling) else { continue }
             note(client.name, "finds the orphan \(orphan.id) at \(orphan.address)")
             ledger.adopt(orphan.id, orphan.address)
             await release(orphan.id, by: client)

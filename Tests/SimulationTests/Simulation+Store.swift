@@ -63,7 +63,7 @@ extension Simulation {
             } forsake: { simulation in
                 continuation.resume(returning: nothing)
                 // What was sent may still arrive.
-                guard simulation.random.chance(50) else { return }
+                guard simulation.random.chance(70) else { return }
                 simulation.haunt(client, work)
             }
             steps.append(request)

@@ -37,7 +37,7 @@ extension PolicyIndex {
             if claims[before]?.isEmpty == true { claims[before] = nil }
         }
         if let after { claims[after, default: []].insert(key) }
-        for interface in Set([before, after].compactMap(\.self)) { reinstallContainer(of: interface) }
+        for interface in Set([before, after].compactMap(\.self)) { reinstall(interface) }
     }
 
     mutating func setProfile(_ name: String, _ profile: ProfileSpec?) {
@@ -85,13 +85,6 @@ extension PolicyIndex {
         installed[interface] = new
     }
 
-    /// The same for the interface and the others of its container.
-    mutating func reinstallContainer(of interface: InterfaceName) {
-        reinstall(interface)
-        guard siblings[interface] != nil else { return }
-        for other in Array(siblings.keys) where other != interface { reinstall(other) }
-    }
-
     /// Two endpoints with one address or published port are someone's error, but one that goes must not cut off the
     /// other; while both are there, the first interface's word counts.
     private mutating func contribute(_ value: String?, to key: ElementKey, by interface: InterfaceName) {
@@ -103,11 +96,10 @@ extension PolicyIndex {
 
     private func desired(_ key: Key, on interface: InterfaceName) -> InstalledEndpoint? {
         guard let endpoint = endpoints[key], let member = members[key] else { return nil }
-        let chain = { (direction: Direction, profiles: [String]) in
-            Artefact.endpoint(tiers: tiers(member.labels, direction), profiles: profiles, direction)
+        let chain = { (direction: Direction) in
+            Artefact.endpoint(tiers: tiers(member.labels, direction), profiles: endpoint.spec.profiles, direction)
         }
-        let egress = chain(.egress, egressProfiles(endpoint, on: interface))
-        let ingress = chain(.ingress, endpoint.spec.profiles)
+        let (egress, ingress) = (chain(.egress), chain(.ingress))
         let name = NftText.quoted(interface)
         var elements = [
             ElementKey(set: HostRules.egress, element: name): "goto \(egress.name)",
@@ -118,9 +110,6 @@ extension PolicyIndex {
         }
         for address in endpoint.spec.addresses {
             elements[ElementKey(set: HostRules.loop(address.family), element: "\(address) . \(address)")] = ""
-            if endpoint.isInternal {
-                elements[ElementKey(set: HostRules.internals(address.family), element: "\(address)")] = ""
-            }
             for port in endpoint.spec.ports { elements.merge(port.publication(to: address)) { first, _ in first } }
         }
         return InstalledEndpoint(key: key, egress: egress, ingress: ingress, elements: elements)

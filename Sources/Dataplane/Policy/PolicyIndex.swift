@@ -82,8 +82,8 @@ public struct PolicyIndex: Sendable {
     public mutating func setSiblings(_ addresses: Set<IPAddress>, of interface: InterfaceName) {
         guard siblings[interface] ?? [] != addresses else { return }
         siblings[interface] = addresses.isEmpty ? nil : addresses
-        if let endpoint = endpoint(on: interface) { setMember(endpoint.key, member(endpoint)) }
-        reinstallContainer(of: interface)
+        if let key = claims[interface]?.min(), let endpoint = endpoints[key] { setMember(key, member(endpoint)) }
+        reinstall(interface)
     }
 
     /// Interfaces of Docker's own networks: packets to them are left to Docker's rules.

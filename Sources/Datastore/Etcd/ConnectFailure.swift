@@ -94,7 +94,9 @@ enum ConnectFailure: Error {
         if contains("CERTIFICATE_REQUIRED") || (contains("BAD_CERTIFICATE") && tls.certificateName == nil) {
             return ("wants a client certificate (ETCD_CERT_FILE, ETCD_KEY_FILE)", true)
         }
-        for alert in ["UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "CERTIFICATE_REVOKED"]
+        for alert in [
+            "UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "CERTIFICATE_REVOKED",
+        ]
         where contains(alert) {
             return ("the server refused our certificate \(tls.certificateName ?? "") (\(alert))", true)
         }

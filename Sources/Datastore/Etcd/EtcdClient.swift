@@ -34,7 +34,7 @@ final class EtcdClient: Sendable {
         let message = ByteBuffer(framing: request)
         var attempts = Attempts(within: limit)
         while true {
-            switch await attempt(method, message, until: attempts.nextDeadline) {
+            switch await attempt(method, message, until: attempts.deadline) {
             case .success(let bytes):
                 guard let answer = Answer(bytes) else { throw .unavailable("etcd's answer is not one of etcd v3") }
                 return answer
@@ -85,8 +85,9 @@ struct Attempts {
     private let limit: TimeAmount
     private var count = 0
 
-    /// What a follower forwards to a leader that just died is lost, and it learns of the loss within two seconds at
-    /// most (etcd's election timeout, 1 s, and up to as much again at random). So a call is not left to one attempt.
+    /// A change that a follower forwards to a leader that just died is lost, and etcd says so only after seven
+    /// seconds. It has a new leader within two (the election timeout, 1 s, and up to as much again at random). So a
+    /// commit is not left to one attempt. Reads are told when the leader changes.
     static let longest = TimeAmount.seconds(1)
 
     init(within limit: TimeAmount) {
@@ -94,6 +95,7 @@ struct Attempts {
         self.limit = min(.nanoseconds(limit.nanoseconds / 3), Attempts.longest)
     }
 
+    /// For a commit's next attempt.
     var nextDeadline: NIODeadline { min(deadline, .now() + limit) }
 
     /// The pause before the next attempt; `nil` where no time is left for one.

@@ -32,7 +32,7 @@ extension EtcdClient {
                 if answer.succeeded { return .committed(Revision(answer.header.revision)) }
                 let conflict = answer.conflict(of: transaction)
                 guard mayHaveRun else { return .conflict(conflict) }
-                return try await settle(transaction, conflict, after: before, until: attempts.deadline)
+                return try await settle(transaction, conflict, after: before, attempts)
             case .failure(let failure):
                 mayHaveRun = mayHaveRun || failure.mayHaveRun
                 do throws(StoreError) {

@@ -215,5 +215,6 @@ private final class Abandonment: Sendable {
 
 extension CallFailure {
     static let cancelled = CallFailure(.cancelled, at: nil, "the call was cancelled", mayHaveRun: false)
-    static let closed = CallFailure(.closed, at: nil, "the connection to etcd was closed by this program", mayHaveRun: true)
+    static let closed = CallFailure(
+        .closed, at: nil, "the connection to etcd was closed by this program", mayHaveRun: true)
 }

@@ -64,30 +64,41 @@ extension EtcdClient {
     /// name their writer or cannot be written twice, as those of addresses, endpoints and records do. Where another
     /// wrote the very same values, the store holds what we wanted, and we both say that we did it.
     func settle(
-        _ transaction: Transaction, _ conflict: [Key: Entry?], after seen: Int64, until deadline: NIODeadline
+        _ transaction: Transaction, _ conflict: [Key: Entry?], after seen: Int64, _ attempts: Attempts
     ) async throws(StoreError) -> CommitOutcome {
         let unknown = StoreError.outcomeUnknown("the connection broke, and what became of the change cannot be told")
         guard let witness = Witness(transaction, after: seen) else { throw unknown }
-        let present = try await presentRevision(of: witness.write.key)
-        if let present, present <= witness.start { return .conflict(conflict) }
-        do {
-            for try await event in try await history(of: witness.write.key, after: witness.start, until: deadline) {
-                let revision = event.kv.modRevision
-                if witness.matches(event), try await holds(transaction, at: revision) {
-                    return .committed(Revision(revision))
+        var attempts = attempts
+        while true {
+            do {
+                let deadline = attempts.deadline
+                guard let revision = try await revision(of: transaction, by: witness, until: deadline) else {
+                    return .conflict(conflict)
                 }
-                if witness.isFirstChange { return .conflict(conflict) }
-                if let present, revision >= present { return .conflict(conflict) }
-            }
-        } catch { throw unknown }
-        throw unknown
+                return .committed(Revision(revision))
+            } catch let failure as CallFailure {
+                do { try await prepareNext(&attempts, after: failure, about: transaction.subject) } catch {
+                    throw unknown
+                }
+            } catch { throw unknown }
+        }
     }
 
-    private func presentRevision(of key: Key) async throws(StoreError) -> Int64? {
-        do throws(StoreError) {
-            let answer: EtcdRangeResponse = try await read(.range, EtcdRangeRequest(key), about: key.path)
-            return answer.kvs.first?.modRevision
-        } catch { throw .outcomeUnknown(error.reason) }
+    /// When `transaction` was carried out; `nil`: it was not.
+    private func revision(
+        of transaction: Transaction, by witness: Witness, until deadline: NIODeadline
+    ) async throws -> Int64? {
+        let key = witness.write.key
+        let answer: EtcdRangeResponse = try await read(.range, EtcdRangeRequest(key), about: key.path)
+        let present = answer.kvs.first?.modRevision
+        if let present, present <= witness.start { return nil }
+        for try await event in try await history(of: key, after: witness.start, until: deadline) {
+            let revision = event.kv.modRevision
+            if witness.matches(event), try await holds(transaction, at: revision) { return revision }
+            if witness.isFirstChange { return nil }
+            if let present, revision >= present { return nil }
+        }
+        throw StoreError.unavailable("the history of \(key) ended")
     }
 
     /// Every change of `key` after `revision`, oldest first. Goes on waiting for further ones until `deadline`.

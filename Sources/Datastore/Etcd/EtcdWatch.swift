@@ -24,6 +24,8 @@ struct EtcdWatch {
     /// Everything up to here was delivered.
     private(set) var revision: Int64
     private var pause = EtcdWatch.shortestPause
+    /// etcd refused the range. Some versions say so of a token that expired, too: a new one tells.
+    private var wasDenied = false
 
     private static let shortestPause = Duration.milliseconds(20)
     private static let longestPause = Duration.milliseconds(400)
@@ -60,8 +62,10 @@ struct EtcdWatch {
                     .watch, request, token: token, until: .now() + client.limit, bounded: false)
                 for try await bytes in answers { try await take(bytes, changes) }
             } catch let failure as CallFailure {
-                if case .renewToken = remedy(failure) { client.token?.discard(token) }
-                if case .status(EtcdRefusal.permissionDenied) = failure.cause { client.token?.discard(token) }
+                if isAnswered(byNewToken: failure) {
+                    client.token?.discard(token)
+                    throw End.broken(failure)
+                }
                 throw failure
             }
         } catch let end as End {
@@ -85,6 +89,13 @@ struct EtcdWatch {
 
     private func remedy(_ failure: CallFailure) -> EtcdRefusal.Remedy {
         EtcdRefusal.remedy(for: failure, about: prefix.path, user: client.user)
+    }
+
+    private mutating func isAnswered(byNewToken failure: CallFailure) -> Bool {
+        if case .renewToken = remedy(failure) { return true }
+        guard failure.cause == .status(EtcdRefusal.permissionDenied), client.token != nil else { return false }
+        defer { wasDenied = true }
+        return !wasDenied
     }
 
     private func judge(_ failure: CallFailure) throws(End) {
@@ -122,9 +133,14 @@ struct EtcdWatch {
     private func cancellation(_ answer: EtcdWatchResponse) -> any Error {
         if answer.compactRevision > 0 { return End.failed(.compacted) }
         let reason = answer.cancelReason
-        // etcd says the same of a range that is not ours to read and of a token it does not know; a new token tells.
-        let denied = reason.contains("permission denied")
-        let status = denied ? EtcdRefusal.permissionDenied : EtcdRefusal.unavailable
+        let status =
+            if reason.contains("permission denied") {
+                EtcdRefusal.permissionDenied
+            } else if reason.contains("auth") {
+                EtcdRefusal.unauthenticated
+            } else {
+                EtcdRefusal.unavailable
+            }
         return CallFailure(.status(status), at: nil, "etcd ended the watch: \(reason)", mayHaveRun: false)
     }
 
@@ -132,6 +148,7 @@ struct EtcdWatch {
     /// back to a backup, and would stay silent until it reached that revision again.
     private mutating func checkHistory(_ header: EtcdResponseHeader) async throws {
         pause = EtcdWatch.shortestPause
+        wasDenied = false
         guard header.revision < revision else { return }
         let answer: EtcdRangeResponse
         do throws(StoreError) {

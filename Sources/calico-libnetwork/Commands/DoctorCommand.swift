@@ -122,7 +122,8 @@ private struct Examination {
         await etcd.status().map { endpoint, result in
             switch result {
             case .success(let status) where !status.alarms.isEmpty:
-                .failed("etcd", "\(endpoint): alarm \(status.alarms.joined(separator: ", "))", "see 'etcdctl alarm list'")
+                .failed(
+                    "etcd", "\(endpoint): alarm \(status.alarms.joined(separator: ", "))", "see 'etcdctl alarm list'")
             case .success(let status) where !status.knowsLeader:
                 .failed("etcd", "\(endpoint): has no leader", "start a majority of etcd's members")
             case .success(let status):

@@ -8,6 +8,7 @@ import Glibc
 import Logging
 import NIOCore
 import NIOPosix
+import Synchronization
 import Testing
 
 /// A real etcd of one or three members in a network namespace of its own, and stores that live in there, too.
@@ -17,6 +18,8 @@ final class EtcdCluster: Sendable {
     let folder: String
     private let thread: NamespaceThread
     private let group: MultiThreadedEventLoopGroup
+    /// Closed before their event loop ends.
+    private let stores = Mutex<[EtcdStore]>([])
 
     /// Members that are started and, together, ready; `ready`: waits for that.
     static func start(
@@ -45,8 +48,11 @@ final class EtcdCluster: Sendable {
     deinit {
         for member in members { member.kill() }
         try? FileManager.default.removeItem(atPath: folder)
-        let group = group
-        Task.detached { try? await group.shutdownGracefully() }
+        let (group, stores) = (group, stores.withLock { $0 })
+        Task.detached {
+            for store in stores { await store.close() }
+            try? await group.shutdownGracefully()
+        }
     }
 
     private static func arguments(_ number: Int, folder: String, all: String, tls: Certificates?) -> [String] {
@@ -140,7 +146,9 @@ final class EtcdCluster: Sendable {
     ) -> EtcdStore {
         var settings = settings()
         change(&settings)
-        return EtcdStore(settings, eventLoopGroup: group, logger: .silent, callLimit: callLimit)
+        let store = EtcdStore(settings, eventLoopGroup: group, logger: .silent, callLimit: callLimit)
+        stores.withLock { $0.append(store) }
+        return store
     }
 
     /// Deletes every key.

@@ -18,7 +18,7 @@ extension EtcdTests {
 
         @Test(arguments: [false, true]) func `makes any number of calls on one connection`(tls: Bool) async throws {
             let cluster = try await EtcdCluster.start(certificates: tls ? try Certificates() : nil)
-            let store = cluster.store()
+            let store = cluster.store(callLimit: .seconds(20))
             // Without the raised limit for PINGs, the connection ends after 200.
             for number in 0..<250 {
                 #expect(try await store.commit(put("/t/\(number)", "x")).revision != nil)

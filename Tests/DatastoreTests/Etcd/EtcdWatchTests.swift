@@ -59,7 +59,7 @@ extension EtcdTests {
                 cluster.members[member].freeze()
                 let other = cluster.store(callLimit: .seconds(10)) { $0.endpoints.remove(at: member) }
                 _ = try await write(other, numbers)
-                try await Task.sleep(for: .milliseconds(2_500))
+                try await Task.sleep(for: .milliseconds(2_000))
                 cluster.members[member].thaw()
                 await other.close()
             }
