@@ -145,7 +145,8 @@ public enum StoreError: Error, Hashable, CustomStringConvertible {
     /// The store cannot be reached or used; the text says why and what to do.
     case unavailable(String)
     /// The connection broke after the transaction was sent: it may have been carried out, or may yet be. Committing
-    /// the same transaction again settles it, since only one of the two can find its preconditions true.
+    /// the same transaction again settles it, since only one of the two can find its preconditions true, unless all of
+    /// them are absences and somebody deletes the keys in between.
     case outcomeUnknown(String)
     /// The disk is full: nothing was written.
     case full(String)

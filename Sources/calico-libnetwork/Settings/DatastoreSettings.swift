@@ -63,10 +63,10 @@ extension DatastoreSettings: CustomStringConvertible {
         }
     }
 
-    /// Opens the store. SQLite's file is made where there is none; etcd is not spoken to yet, but may be looked up.
+    /// Opens the store. SQLite's file is made where there is none; etcd is not spoken to yet.
     ///
     /// - Parameter patience: how long whoever calls the store can wait, at most; errors come earlier.
-    /// - Throws: `StoreError`: `.unavailable` where a lookup found no member; `Configuration.Problem`.
+    /// - Throws: `StoreError` and `Configuration.Problem`, where SQLite's file cannot be opened.
     func open(_ logger: Logger, patience: Duration) async throws -> any KeyValueStore {
         switch self {
         case .sqlite(let path):
@@ -74,9 +74,12 @@ extension DatastoreSettings: CustomStringConvertible {
             return try SQLiteStore(path: path)
         case .etcd(let settings):
             return EtcdStore(settings, logger: logger, callLimit: min(.seconds(3), patience / 2))
-        case .discoveredEtcd(let domain, var settings):
-            settings.endpoints = try await discoverEndpoints(domain: domain)
-            return EtcdStore(settings, logger: logger, callLimit: min(.seconds(3), patience / 2))
+        case .discoveredEtcd(let domain, let settings):
+            let limit = min(.seconds(3), patience / 2)
+            return DiscoveredEtcdStore(
+                settings,
+                discover: { () async throws(StoreError) in try await discoverEndpoints(domain: domain) },
+                open: { EtcdStore($0, logger: logger, callLimit: limit) })
         }
     }
 }

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import CalicoModel
+import Datastore
+import Logging
+import Synchronization
+import Testing
+
+@testable import calico_libnetwork
+
+@Suite struct `An etcd that a domain names` {
+    private static let member = EtcdSettings.Endpoint(usesTLS: false, host: "127.0.0.1", port: 1)
+
+    @Test func `is looked up with each call until a member is found, and then spoken to`() async throws {
+        let lookUps = Mutex(0)
+        let store = DiscoveredEtcdStore(EtcdSettings(endpoints: [])) { () async throws(StoreError) in
+            let count = lookUps.withLock { count in
+                count += 1
+                return count
+            }
+            guard count > 2 else { throw .unavailable("no name server") }
+            return [Self.member]
+        } open: {
+            #expect($0.endpoints == [Self.member])
+            return EtcdStore($0, logger: Logger(label: "test"), callLimit: .milliseconds(200))
+        }
+        for _ in 1...2 {
+            await #expect(throws: StoreError.unavailable("no name server")) { try await store.get(Key("/a")) }
+        }
+        // Nothing listens on port 1, and that is what the caller is told.
+        await #expect { try await store.get(Key("/a")) } throws: { "\($0)".contains("127.0.0.1:1: connection refused") }
+        #expect(lookUps.withLock { $0 } == 3)
+    }
+
+    @Test func `ends a watch with the reason where nobody names a member`() async throws {
+        let store = DiscoveredEtcdStore(EtcdSettings(endpoints: [])) { () async throws(StoreError) in
+            throw .unavailable("no name server")
+        } open: {
+            EtcdStore($0, logger: Logger(label: "test"))
+        }
+        await #expect(throws: StoreError.unavailable("no name server")) {
+            for try await _ in store.changes(under: Key("/"), after: Revision(1)) {}
+        }
+    }
+}
