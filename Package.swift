@@ -98,7 +98,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Benchmarks", swiftSettings: settings),
-        // What tests of several targets need: network namespaces, sockets.
+        // What tests of several targets need: threads, network namespaces, sockets, a ledger.
         .target(
             name: "TestSupport", dependencies: ["LinuxNetwork"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "AddressingTests", dependencies: ["Addressing"], swiftSettings: settings),
@@ -108,7 +108,7 @@ let package = Package(
         .testTarget(
             name: "DatastoreTests",
             dependencies: [
-                "Datastore", "IPAM", "CalicoModel", "Addressing",
+                "Datastore", "IPAM", "CalicoModel", "Addressing", "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
@@ -118,13 +118,15 @@ let package = Package(
         .testTarget(
             name: "SimulationTests",
             dependencies: [
-                "IPAM", "Datastore", "CalicoModel", "Addressing", .product(name: "Logging", package: "swift-log"),
+                "IPAM", "Datastore", "CalicoModel", "Addressing", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
         .testTarget(
             name: "IPAMTests",
             dependencies: [
-                "IPAM", "Datastore", "CalicoModel", "Addressing", .product(name: "Logging", package: "swift-log"),
+                "IPAM", "Datastore", "CalicoModel", "Addressing", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
         .testTarget(

@@ -41,7 +41,6 @@ public actor AddressAllocator {
         }
     }
 
-    private let store: any KeyValueStore
     private let replica: Replica<ClusterState>
     private let node: String
     private let logger: Logger
@@ -60,10 +59,9 @@ public actor AddressAllocator {
     static let pauseWhileAway = Duration.milliseconds(250)
 
     public init(
-        store: any KeyValueStore, replica: Replica<ClusterState>, node: String, logger: Logger,
+        replica: Replica<ClusterState>, node: String, logger: Logger,
         surroundings: Surroundings = Surroundings()
     ) {
-        self.store = store
         self.replica = replica
         self.node = node
         self.logger = logger
@@ -186,15 +184,9 @@ public actor AddressAllocator {
 
     private func commit(_ transaction: Transaction) async throws(StoreError) -> Bool {
         guard !transaction.writes.isEmpty else { return true }
-        switch try await store.commit(transaction) {
-        case .committed(let revision):
-            replica.observe(transaction.changes(at: revision))
-            return true
-        case .conflict(let present):
-            logger.debug("address commit lost a race", metadata: ["keys": "\(present.keys.map(\.path))"])
-            replica.observe(conflict: present, of: transaction)
-            return false
-        }
+        guard case .conflict(let present) = try await replica.commit(transaction) else { return true }
+        logger.debug("address commit lost a race", metadata: ["keys": "\(present.keys.map(\.path))"])
+        return false
     }
 
     private func settle(_ batch: [(id: Int, work: Work)], _ draft: Draft) {

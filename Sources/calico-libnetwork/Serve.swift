@@ -55,11 +55,11 @@ private struct Daemon {
         self.logger = logger
         try Folder.create(configuration.socketDirectory)
         try SocketOwner.check(["calico", "calico-ipam"].map(configuration.socket))
-        store = try await configuration.datastore.open(logger, patience: configuration.requestTimeout)
+        store = try await configuration.openDatastore(logger)
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
         dataplane = LinuxDataplane(node: configuration.node, logger: logger)
         let engine = EngineAPI(configuration.engine)
-        let allocator = AddressAllocator(store: store, replica: replica, node: configuration.node, logger: logger)
+        let allocator = AddressAllocator(replica: replica, node: configuration.node, logger: logger)
         network = NetworkDriver(
             replica: replica, dataplane: dataplane, engine: engine, node: configuration.node,
             settings: configuration.driver, logger: logger)

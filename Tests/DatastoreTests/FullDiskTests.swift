@@ -5,6 +5,7 @@ import CalicoModel
 import Datastore
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 @Suite struct `The SQLite store on a full disk` {
@@ -56,25 +57,16 @@ private final class SmallDisk: Sendable {
         self.requests = requests
     }
 
-    struct Failure: Error { let call: String, number: Int32 }
-
     static func mount(bytes: Int) async throws -> SmallDisk {
         let folder = NSTemporaryDirectory() + "small-disk-" + UUID().uuidString
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        return try await withCheckedThrowingContinuation { answer in
-            let lane = ThreadLane()
-            lane.perform {
-                answer.resume(
-                    with: Result {
-                        // Glibc's Swift module leaves out unshare, which <sched.h> declares for _GNU_SOURCE only.
-                        let unshare = unsafeBitCast(dlsym(nil, "unshare"), to: (@convention(c) (Int32) -> Int32).self)
-                        try check("unshare (are you root?)", unshare(0x0002_0000))  // CLONE_NEWNS, <linux/sched.h>
-                        try check("private", Glibc.mount("none", "/", nil, UInt(MS_REC) | UInt(MS_PRIVATE), nil))
-                        try check("mount", Glibc.mount("tmpfs", folder, "tmpfs", 0, "size=\(bytes)"))
-                        let store = try SQLiteStore(path: folder + "/store.sqlite")
-                        return SmallDisk(store: store, folder: folder) { lane.perform($0) }
-                    })
-            }
+        let lane = ThreadLane()
+        return try await lane.run {
+            try unshare(0x0002_0000)  // CLONE_NEWNS
+            try check("private", Glibc.mount("none", "/", nil, UInt(MS_REC) | UInt(MS_PRIVATE), nil))
+            try check("mount", Glibc.mount("tmpfs", folder, "tmpfs", 0, "size=\(bytes)"))
+            let store = try SQLiteStore(path: folder + "/store.sqlite")
+            return SmallDisk(store: store, folder: folder) { lane.perform($0) }
         }
     }
 
@@ -91,32 +83,6 @@ private final class SmallDisk: Sendable {
     func remove() { rmdir(folder) }
 
     private static func check(_ call: String, _ code: Int32) throws {
-        if code != 0 { throw Failure(call: call, number: errno) }
-    }
-}
-
-/// One thread that does what it is told, until it is let go.
-private final class ThreadLane: @unchecked Sendable {
-    // All access to `work` is under `condition`.
-    private let condition = NSCondition()
-    private var work: [@Sendable () -> Void] = []
-
-    init() {
-        Thread.detachNewThread { [condition] in
-            while true {
-                condition.lock()
-                while self.work.isEmpty { condition.wait() }
-                let next = self.work.removeFirst()
-                condition.unlock()
-                next()
-            }
-        }
-    }
-
-    func perform(_ body: @escaping @Sendable () -> Void) {
-        condition.lock()
-        work.append(body)
-        condition.signal()
-        condition.unlock()
+        if code != 0 { throw SystemCallFailure(call) }
     }
 }

@@ -57,7 +57,7 @@ final class Cluster: Sendable {
             of: store ?? sqlite, under: ClusterState.ranges, logger: Logger(label: "test"))
         _ = try await replica.load()
         let allocator = AddressAllocator(
-            store: store ?? sqlite, replica: replica, node: name, logger: Logger(label: "test"),
+            replica: replica, node: name, logger: Logger(label: "test"),
             surroundings: Surroundings(now: { now ?? .now }))
         return Host(name: name, replica: replica, allocator: allocator)
     }

@@ -6,6 +6,7 @@ import CalicoModel
 import Datastore
 import Foundation
 import IPAM
+import TestSupport
 import Testing
 
 @Suite struct `Counting commits` {
@@ -60,7 +61,7 @@ actor CountingStore: KeyValueStore {
     /// Each of 16 clients per host assigns and releases, now and then a particular address.
     @Test(arguments: [1, 2, 3]) func `live thousands of lives and leave nothing`(hosts: Int) async throws {
         let cluster = try await Cluster(pools: "10.65.0.0/25", blockSize: 29)
-        let ledger = Ledger()
+        let ledger = Ledger<IPAddress>()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<hosts {
                 let host = try await cluster.host("host-\(number)")
@@ -77,7 +78,7 @@ actor CountingStore: KeyValueStore {
         #expect(await ledger.duplicates == [])
     }
 
-    private func live(on host: Host, _ client: String, _ ledger: Ledger, rounds: Int) async throws {
+    private func live(on host: Host, _ client: String, _ ledger: Ledger<IPAddress>, rounds: Int) async throws {
         for round in 0..<rounds {
             let owner = AllocationAttributes(handleID: client, secondary: ["node": host.name, "round": "\(round)"])
             let particular = round % 10 == 9 ? IPAddress("10.65.0.\(Int.random(in: 0...127))") : nil
@@ -90,14 +91,6 @@ actor CountingStore: KeyValueStore {
             #expect(released == owner)
         }
     }
-}
-
-/// Who holds what, as told by the answers alone.
-private actor Ledger {
-    private var held: Set<IPAddress> = []
-    private(set) var duplicates: [IPAddress] = []
-    func take(_ address: IPAddress) { if !held.insert(address).inserted { duplicates.append(address) } }
-    func giveBack(_ address: IPAddress) { held.remove(address) }
 }
 
 @Suite struct `Another writer between plan and commit` {

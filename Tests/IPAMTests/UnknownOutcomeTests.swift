@@ -7,6 +7,7 @@ import Datastore
 import Foundation
 import IPAM
 import Logging
+import TestSupport
 import Testing
 
 @Suite struct `A store that does not say whether it committed` {
@@ -101,13 +102,5 @@ private actor SilentStore: KeyValueStore {
 
     nonisolated func changes(under prefix: Key, after revision: Revision) -> AsyncThrowingStream<[Change], any Error> {
         store.changes(under: prefix, after: revision)
-    }
-}
-
-extension Array where Element: Sendable {
-    fileprivate func asyncMap<Result>(_ transform: (Element) async -> Result) async -> [Result] {
-        var results: [Result] = []
-        for element in self { results.append(await transform(element)) }
-        return results
     }
 }

@@ -51,7 +51,7 @@ final class PluginHost: Sendable {
         let logger = Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() }
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
         allocator = AddressAllocator(
-            store: store, replica: replica, node: node, logger: logger,
+            replica: replica, node: node, logger: logger,
             surroundings: Surroundings(
                 now: { simulation.now }, pause: { _ in await simulation.pause(client) },
                 executor: simulation.executor.tasks))

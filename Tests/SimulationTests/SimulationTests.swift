@@ -3,6 +3,7 @@
 
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// Seeds from `SIMULATION_SEEDS` (how many) or `SIMULATION_SEED` (just this one, with its trace).
@@ -13,7 +14,9 @@ private enum Seeds {
 }
 
 @Suite struct `Simulation of hosts that share a datastore` {
-    @Test(.enabled(if: Seeds.one == nil)) func `no seed breaks an invariant`() async {
+    @Test(.enabled(if: Seeds.one == nil, "SIMULATION_SEED asks for one seed only")) func `no seed breaks an invariant`()
+        async
+    {
         let (failed, counts, finished) = await playAll(Seeds.count)
         print("\(finished) seeds: \(counts)")
         for verdict in failed.prefix(3) { Issue.record("\(await verdict.report())") }
@@ -23,7 +26,8 @@ private enum Seeds {
         if finished >= 1000 { #expect(counts.never.isEmpty) }
     }
 
-    @Test(.enabled(if: Seeds.one != nil)) func `one seed, with its trace`() async {
+    @Test(.enabled(if: Seeds.one != nil, "a tool: SIMULATION_SEED names the seed to replay"))
+    func `one seed, with its trace`() async {
         let verdict = await Simulation.play(seed: Seeds.one ?? 0, isTracing: true)
         print(verdict.trace.joined(separator: "\n"))
         if let violation = verdict.violation { Issue.record("\(violation)") }

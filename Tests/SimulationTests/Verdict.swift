@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
-import Foundation
-import Testing
+import TestSupport
 
 /// What a seed's run came to.
 struct Verdict: Sendable {
@@ -11,13 +10,6 @@ struct Verdict: Sendable {
     let trace: [String]
     let steps: Int
     let counts: Simulation.Counts
-}
-
-/// Runs `body` on a thread of its own.
-func onThread<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
-    await withCheckedContinuation { continuation in
-        Thread.detachNewThread { continuation.resume(returning: body()) }
-    }
 }
 
 extension Simulation {

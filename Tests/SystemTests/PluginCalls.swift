@@ -32,21 +32,22 @@ struct PluginCalls: Sendable {
         return "/proc/\(pid.trimmingCharacters(in: .whitespacesAndNewlines))/root/run/docker/plugins/\(driver).sock"
     }
 
+    private func connect(for method: String) throws -> UnixSocket {
+        try UnixSocket.connect(socket(method.hasPrefix("Ipam") ? "calico-ipam" : "calico"))
+    }
+
     func call(_ method: String, _ body: String) async throws -> PluginReply {
-        let path = try socket(method.hasPrefix("Ipam") ? "calico-ipam" : "calico")
-        return try await onThread {
-            let reply = try UnixSocket.connect(path).post(method, body)
+        try await onThread {
+            let connection = try connect(for: method)
+            try connection.post(method, body)
+            let reply = try connection.readHTTPReply()
             return PluginReply(status: reply.status, text: reply.text)
         }
     }
 
     /// Asks and hangs up without waiting.
     func askAndHangUp(_ method: String, _ body: String) async throws {
-        let path = try socket(method.hasPrefix("Ipam") ? "calico-ipam" : "calico")
-        try await onThread {
-            try UnixSocket.connect(path).write(
-                "POST /\(method) HTTP/1.1\r\nHost: plugin\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
-        }
+        try await onThread { try connect(for: method).post(method, body) }
     }
 
     static func addressRequest(_ number: Int) -> String {

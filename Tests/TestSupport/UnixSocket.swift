@@ -41,10 +41,9 @@ public final class UnixSocket: @unchecked Sendable {
         return UnixSocket(connection)
     }
 
-    /// Sends `body` to an HTTP server, and reads its reply.
-    public func post(_ path: String, _ body: String) throws -> (status: Int, text: String) {
+    /// Sends `body` to an HTTP server.
+    public func post(_ path: String, _ body: String) throws {
         try write("POST /\(path) HTTP/1.1\r\nHost: plugin\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
-        return try readHTTPReply()
     }
 
     public func write(_ text: String) throws {
@@ -93,13 +92,6 @@ public final class UnixSocket: @unchecked Sendable {
         return withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
         }
-    }
-}
-
-/// Runs what blocks on a thread of its own: Swift's own threads are as few as the machine's cores.
-public func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        Thread { continuation.resume(with: Result { try body() }) }.start()
     }
 }
 

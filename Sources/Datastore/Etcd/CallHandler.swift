@@ -21,7 +21,6 @@ final class CallHandler: ChannelInboundHandler {
         var received = ByteBuffer()
         /// Bytes the peer may not send again until we open its window by them.
         var spentWindow = 0
-        var sawHeaders = false
     }
 
     /// Bytes the peer may send ahead, for one stream and for all; answers of 1,000 blocks are about 2 MB.
@@ -245,12 +244,9 @@ final class CallHandler: ChannelInboundHandler {
             return finish(stream, status: status, headers.first(name: "grpc-message") ?? "")
         }
         let status = headers.first(name: ":status") ?? "none"
-        guard status == "200", !isLast else {
-            let reason = "is not an etcd v3 server (HTTP status \(status)); check the address and port"
-            return finish(
-                stream, CallFailure(.connection(lasting: true), at: endpoint, reason, mayHaveRun: false))
-        }
-        calls[stream]?.sawHeaders = true
+        if status == "200", !isLast { return }
+        let reason = "is not an etcd v3 server (HTTP status \(status)); check the address and port"
+        finish(stream, CallFailure(.connection(lasting: true), at: endpoint, reason, mayHaveRun: false))
     }
 
     private func finish(_ stream: HTTP2StreamID, status: Int, _ message: String) {

@@ -9,7 +9,6 @@ import Glibc
 import IPAM
 import LibnetworkPlugin
 import LinuxNetwork
-import Logging
 
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -59,7 +58,6 @@ struct Finding: Encodable {
 /// All checks, in the order in which they build on each other.
 private struct Examination {
     let configuration: Configuration
-    private let quiet = Logger(label: "doctor") { _ in SwiftLogNoOpLogHandler() }
 
     func findings() async -> [Finding] {
         var findings = [user, rules] + daemon
@@ -69,7 +67,7 @@ private struct Examination {
             return findings + [.warning("datastore", "there is no \(path) yet", remedy)]
         }
         do {
-            let store = try await configuration.datastore.open(quiet, patience: configuration.requestTimeout)
+            let store = try await configuration.openDatastore(CommandStore.silent)
             if let etcd = store as? EtcdStore { findings += await members(of: etcd) }
             findings += try await contents(of: store)
         } catch {
@@ -138,9 +136,7 @@ private struct Examination {
     }
 
     private func contents(of store: any KeyValueStore) async throws -> [Finding] {
-        let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: quiet)
-        _ = try await replica.load()
-        let state = replica.snapshot
+        let state = try await CommandStore(configuration, store).state
         return [.passed("datastore", "\(configuration.datastore)"), lock(state), node(state), pools(state)]
             + state.unreadable.sorted { $0.key.path < $1.key.path }.map {
                 .warning("value", "\($0.key): \($0.value)", "it is left alone; whoever wrote it has to mend it")

@@ -70,12 +70,18 @@ struct CommandStore {
 
     static func open(_ options: SettingOptions) async throws -> CommandStore {
         let configuration = try options.configuration()
-        let quiet = Logger(label: "command") { _ in SwiftLogNoOpLogHandler() }
-        let store = try await configuration.datastore.open(quiet, patience: configuration.requestTimeout)
-        let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: quiet)
-        _ = try await replica.load()
-        return CommandStore(configuration: configuration, replica: replica)
+        return try await CommandStore(configuration, configuration.openDatastore(silent))
     }
+
+    /// Reads all that `store` holds.
+    init(_ configuration: Configuration, _ store: any KeyValueStore) async throws {
+        self.configuration = configuration
+        replica = Replica(of: store, under: ClusterState.ranges, logger: Self.silent)
+        _ = try await replica.load()
+    }
+
+    /// Commands speak through their result.
+    static let silent = Logger(label: "command") { _ in SwiftLogNoOpLogHandler() }
 
     var state: ClusterState { replica.snapshot }
 

@@ -3,6 +3,7 @@
 
 import Addressing
 import CalicoModel
+import Datastore
 import FoundationEssentials
 import Glibc
 import LibnetworkPlugin
@@ -106,6 +107,11 @@ struct Configuration {
 
     /// Where the driver of this name listens; the engine finds it by the file's name.
     func socket(_ driver: String) -> String { "\(socketDirectory)/\(driver).sock" }
+
+    /// - Throws: as `DatastoreSettings.open` does.
+    func openDatastore(_ logger: Logger) async throws -> any KeyValueStore {
+        try await datastore.open(logger, patience: requestTimeout)
+    }
 
     private static func driver(_ reader: inout SettingReader) throws -> NetworkDriver.Settings {
         var settings = NetworkDriver.Settings()

@@ -68,18 +68,18 @@ extension DatastoreSettings: CustomStringConvertible {
     /// - Parameter patience: how long whoever calls the store can wait, at most; errors come earlier.
     /// - Throws: `StoreError` and `Configuration.Problem`, where SQLite's file cannot be opened.
     func open(_ logger: Logger, patience: Duration) async throws -> any KeyValueStore {
+        let etcd = { @Sendable (settings: EtcdSettings) in
+            EtcdStore(settings, logger: logger, callLimit: min(.seconds(3), patience / 2))
+        }
         switch self {
         case .sqlite(let path):
             try Folder.create(Folder.parent(of: path))
             return try SQLiteStore(path: path)
-        case .etcd(let settings):
-            return EtcdStore(settings, logger: logger, callLimit: min(.seconds(3), patience / 2))
+        case .etcd(let settings): return etcd(settings)
         case .discoveredEtcd(let domain, let settings):
-            let limit = min(.seconds(3), patience / 2)
             return DiscoveredEtcdStore(
                 settings,
-                discover: { () async throws(StoreError) in try await discoverEndpoints(domain: domain) },
-                open: { EtcdStore($0, logger: logger, callLimit: limit) })
+                discover: { () async throws(StoreError) in try await discoverEndpoints(domain: domain) }, open: etcd)
         }
     }
 }

@@ -7,6 +7,7 @@ import Datastore
 import Foundation
 import IPAM
 import Logging
+import TestSupport
 import Testing
 
 extension EtcdTests {
@@ -17,7 +18,7 @@ extension EtcdTests {
         @Test func `have one owner at a time, and none is lost, though members are killed in turn`() async throws {
             let cluster = try await EtcdCluster.start(members: 3)
             try await createPool(in: cluster)
-            let ledger = Ledger()
+            let ledger = Ledger<IPAddress>()
             let hosts = try await ["host-1", "host-2"].asyncMap { try await Host($0, cluster) }
             let end = ContinuousClock.now + Self.duration
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -28,7 +29,7 @@ extension EtcdTests {
                 try await group.waitForAll()
             }
             #expect(await ledger.duplicates == [])
-            #expect(await ledger.assigned > 1000)
+            #expect(await ledger.count > 1000)
             #expect(try await leftovers(of: hosts, in: cluster) == [])
             for host in hosts { await host.stop() }
         }
@@ -54,7 +55,7 @@ extension EtcdTests {
             }
         }
 
-        private func live(on host: Host, _ client: Int, _ ledger: Ledger, until end: ContinuousClock.Instant)
+        private func live(on host: Host, _ client: Int, _ ledger: Ledger<IPAddress>, until end: ContinuousClock.Instant)
             async throws
         {
             var round = 0
@@ -115,33 +116,11 @@ private struct Host: Sendable {
         let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: .silent)
         let revisions = try await replica.load()
         following = Task { await replica.follow(from: revisions) }
-        allocator = AddressAllocator(store: store, replica: replica, node: name, logger: .silent)
+        allocator = AddressAllocator(replica: replica, node: name, logger: .silent)
     }
 
     func stop() async {
         following.cancel()
         await store.close()
-    }
-}
-
-/// Who holds what, as told by the answers alone.
-private actor Ledger {
-    private var held: Set<IPAddress> = []
-    private(set) var duplicates: [IPAddress] = []
-    private(set) var assigned = 0
-
-    func take(_ address: IPAddress) {
-        assigned += 1
-        if !held.insert(address).inserted { duplicates.append(address) }
-    }
-
-    func giveBack(_ address: IPAddress) { held.remove(address) }
-}
-
-extension Array where Element: Sendable {
-    fileprivate func asyncMap<Result>(_ transform: (Element) async throws -> Result) async throws -> [Result] {
-        var results: [Result] = []
-        for element in self { results.append(try await transform(element)) }
-        return results
     }
 }

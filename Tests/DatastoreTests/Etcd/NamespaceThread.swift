@@ -3,57 +3,17 @@
 
 import Foundation
 import Glibc
-import Synchronization
+import TestSupport
 
 /// A thread in a network namespace of its own, without a way out. What it starts, processes and threads, is in there
 /// with it. Needs root.
 final class NamespaceThread: Sendable {
-    typealias Work = @Sendable () -> Void
+    private let lane = ThreadLane()
 
-    private final class Queue: Sendable {
-        private let works = Mutex<[Work?]>([])
-        private let signal = DispatchSemaphore(value: 0)
-
-        /// `nil` ends the thread.
-        func add(_ work: Work?) {
-            works.withLock { $0.append(work) }
-            signal.signal()
-        }
-
-        func next() -> Work? {
-            signal.wait()
-            return works.withLock { $0.removeFirst() }
-        }
-    }
-
-    private let queue = Queue()
-
-    init() async throws {
-        let queue = queue
-        let thread = Thread {
-            while let work = queue.next() { work() }
-        }
-        thread.name = "namespace"
-        thread.start()
-        try await run { try NamespaceThread.enterNewNamespace() }
-    }
-
-    deinit { queue.add(nil) }
+    init() async throws { try await lane.run { try enterNewNetworkNamespace() } }
 
     func run<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-        try await withCheckedThrowingContinuation { continuation in
-            queue.add { continuation.resume(with: Swift.Result { try body() }) }
-        }
-    }
-
-    private static func enterNewNamespace() throws {
-        // Glibc's Swift module leaves out unshare, which <sched.h> declares for _GNU_SOURCE only.
-        let unshare = unsafeBitCast(dlsym(nil, "unshare"), to: (@convention(c) (Int32) -> Int32).self)
-        let cloneNewNetwork: Int32 = 0x4000_0000  // CLONE_NEWNET, <linux/sched.h>
-        guard unshare(cloneNewNetwork) == 0 else {
-            throw TestFailure("unshare: \(String(cString: strerror(errno))); the tests need root")
-        }
-        try run(["ip", "link", "set", "lo", "up"])
+        try await lane.run(body)
     }
 
     /// Runs a program to its end. Foundation's `Process` waits on run loops, which this thread does not turn.

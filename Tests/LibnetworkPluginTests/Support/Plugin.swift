@@ -43,7 +43,7 @@ final class Plugin: Sendable {
         self.engine = engine
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
         _ = try await replica.load()
-        allocator = AddressAllocator(store: store, replica: replica, node: Self.node, logger: logger)
+        allocator = AddressAllocator(replica: replica, node: Self.node, logger: logger)
         network = NetworkDriver(
             replica: replica, dataplane: dataplane, engine: engine, node: Self.node, settings: settings,
             logger: logger)
