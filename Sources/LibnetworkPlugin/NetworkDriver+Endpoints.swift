@@ -78,6 +78,7 @@ extension NetworkDriver {
     private func annotations(_ network: NetworkRecord) -> [String: String] {
         var annotations = [EndpointIdentity.networkAnnotation: network.id]
         annotations[EndpointIdentity.networkNameAnnotation] = network.name
+        if network.isInternal { annotations[WorkloadEndpoint.internalAnnotation] = "true" }
         return annotations
     }
 
@@ -115,14 +116,14 @@ extension ClusterState {
             transaction.writes.append(.put(endpoint.key, endpoint))
         }
         transaction.merge(replacing(endpoint))
-        if let profile, network.wantsProfile { transaction.merge(providing(profile)) }
+        if let profile, network.wantsProfile { transaction.merge(providing(profile, for: network)) }
         transaction.merge(recording(network, profile: profile))
         return transaction
     }
 
     /// The profile, unless it is there; then the proof that it still is: a network may take it along as it goes.
-    private func providing(_ name: String) -> Transaction {
-        let new = Profile.network(name)
+    private func providing(_ name: String, for network: NetworkRecord) -> Transaction {
+        let new = network.newProfile(name)
         guard let present = profiles[name] else {
             // A value nobody can read is there all the same.
             guard unreadable[new.key] == nil else { return Transaction() }

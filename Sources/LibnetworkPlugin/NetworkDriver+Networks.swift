@@ -135,17 +135,31 @@ extension ClusterState {
     }
 }
 
+extension NetworkRecord {
+    /// The profile that comes with the network's first endpoint.
+    ///
+    /// One that the user has named may be shared with networks that are not internal; there the dataplane's rule about
+    /// internal endpoints has to do.
+    func newProfile(_ name: String) -> Profile {
+        .network(name, isClosed: isInternal && NetworkOptions(of: self).profile == nil)
+    }
+}
+
 extension Profile {
     private static let creatorAnnotation = "libnetwork.projectcalico.org/created-by"
 
-    /// Members reach each other, and anything outside; nobody else reaches them. The label is what makes a member.
-    static func network(_ name: String) -> Profile {
+    /// Members reach each other, and anything outside unless the network is closed; nobody else reaches them. The label
+    /// is what makes a member.
+    fileprivate static func network(_ name: String, isClosed: Bool) -> Profile {
         var metadata = ResourceMetadata(name: name)
         metadata.annotations[creatorAnnotation] = "calico-libnetwork"
-        let members = Rule(action: .allow, source: .init(selector: "has(\(name))"))
+        let members = EntityRule(selector: "has(\(name))")
         return Profile(
             metadata: metadata.asCreated(),
-            spec: ProfileSpec(ingress: [members], egress: [Rule(action: .allow)], labelsToApply: [name: ""]))
+            spec: ProfileSpec(
+                ingress: [Rule(action: .allow, source: members)],
+                egress: [isClosed ? Rule(action: .allow, destination: members) : Rule(action: .allow)],
+                labelsToApply: [name: ""]))
     }
 
     var isOurs: Bool { metadata.annotations[Self.creatorAnnotation] == "calico-libnetwork" }

@@ -21,12 +21,12 @@ extension NetworkDriver {
         try await dataplane.connect(
             EndpointLink(
                 endpoint: endpoint, mtu: options?.mtu ?? settings.mtu, nextHop6: nextHops.v6, sandbox: request.sandbox))
-        return reply(to: endpoint, network, nextHops, prefix: options?.interfacePrefix ?? settings.interfacePrefix)
+        return reply(to: endpoint, nextHops, prefix: options?.interfacePrefix ?? settings.interfacePrefix)
     }
 
-    private func reply(
-        to endpoint: WorkloadEndpoint, _ network: NetworkRecord?, _ hops: NextHops, prefix: String
-    ) -> JoinReply {
+    /// An internal network's endpoint has a default route too: routes to the pools would cover the addresses of the
+    /// container's other networks, which engines refuse. The dataplane keeps it inside.
+    private func reply(to endpoint: WorkloadEndpoint, _ hops: NextHops, prefix: String) -> JoinReply {
         var reply = JoinReply(
             InterfaceName: .init(SrcName: EndpointIdentity.peerName(endpoint.spec.endpoint), DstPrefix: prefix))
         // A next hop of a family the endpoint does not have makes the start fail: the engine has switched it off.
@@ -34,24 +34,13 @@ extension NetworkDriver {
             let hop = hops[family]
             reply.StaticRoutes.append(
                 .init(Destination: CIDR(host: hop).description, RouteType: .connected, NextHop: ""))
-            if network?.isInternal == true {
-                reply.StaticRoutes += ranges(of: network, family).map {
-                    .init(Destination: $0.description, RouteType: .nextHop, NextHop: hop.description)
-                }
-            } else if family == .v4 {
+            if family == .v4 {
                 reply.Gateway = hop.description
             } else {
                 reply.GatewayIPv6 = hop.description
             }
         }
         return reply
-    }
-
-    /// Where an internal network's containers may go: its subnets, or all pools where it has none of its own.
-    private func ranges(of network: NetworkRecord?, _ family: IPAddress.Family) -> [CIDR] {
-        let own = (network?.subnets ?? []).filter { $0.family == family && $0.prefixLength > 0 }
-        guard own.isEmpty else { return own }
-        return replica.read { $0.poolsInOrder.map(\.spec.cidr).filter { $0.family == family } }
     }
 
     func leave(_ request: EndpointRequest) async throws -> EmptyReply {

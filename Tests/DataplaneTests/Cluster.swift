@@ -11,7 +11,7 @@ enum Cluster {
 
     static func endpoint(
         _ id: String, _ addresses: [String], profiles: [String], node: String = node, labels: [String: String] = [:],
-        mac: MACAddress? = nil, ports: [EndpointPort] = []
+        mac: MACAddress? = nil, ports: [EndpointPort] = [], isInternal: Bool = false
     ) -> WorkloadEndpoint {
         var spec = WorkloadEndpointSpec(
             orchestrator: "libnetwork", workload: "libnetwork", node: node, endpoint: id,
@@ -20,6 +20,7 @@ enum Cluster {
         spec.ports = ports
         var metadata = ResourceMetadata(name: "\(node)-libnetwork-libnetwork-\(id)", namespace: "libnetwork")
         metadata.labels = labels
+        if isInternal { metadata.annotations[WorkloadEndpoint.internalAnnotation] = "true" }
         return WorkloadEndpoint(metadata: metadata, spec: spec)
     }
 
@@ -31,12 +32,13 @@ enum Cluster {
     }
 
     /// What the plugin writes for a Docker network.
-    static func network(_ name: String) -> Profile {
-        Profile(
+    static func network(_ name: String, isInternal: Bool = false) -> Profile {
+        let members = EntityRule(selector: "has(\(name))")
+        return Profile(
             metadata: .init(name: name),
             spec: .init(
-                ingress: [Rule(action: .allow, source: .init(selector: "has(\(name))"))],
-                egress: [Rule(action: .allow)],
+                ingress: [Rule(action: .allow, source: members)],
+                egress: [isInternal ? Rule(action: .allow, destination: members) : Rule(action: .allow)],
                 labelsToApply: [name: ""]))
     }
 

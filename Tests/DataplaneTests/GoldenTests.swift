@@ -49,6 +49,18 @@ extension `The ruleset of`.Situation {
             ]),
         .init(file: "two-networks", state: twoNetworks),
         .init(
+            file: "internal-network",
+            state: [
+                ClusterChange(Cluster.pool("v4", "10.65.0.0/16")), ClusterChange(Cluster.pool("v6", "fd00:65::/64")),
+                ClusterChange(Cluster.network("inner", isInternal: true)),
+                ClusterChange(
+                    Cluster.endpoint(
+                        "i1aaaaaaaaaa", ["10.65.0.2", "fd00:65::2"], profiles: ["inner"], isInternal: true)),
+                ClusterChange(
+                    Cluster.endpoint(
+                        "i2aaaaaaaaaa", ["10.65.9.9"], profiles: ["inner"], node: "host-2", isInternal: true)),
+            ]),
+        .init(
             file: "pools",
             state: [
                 ClusterChange(Cluster.pool("a", "10.65.0.0/16")),

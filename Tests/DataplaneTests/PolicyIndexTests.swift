@@ -103,9 +103,9 @@ import Testing
     @Test func `siblings give an interface more addresses to send from`() throws {
         var index = PolicyIndex(node: Cluster.node, state: `The ruleset of`.Situation.twoNetworks)
         let name = try #require(InterfaceName("calib1aaaaaaaaa"))
-        index.setSiblings([IPAddress("10.65.0.4")!], of: name)
+        index.setSiblings([InterfaceName("calir1aaaaaaaaa")!: [IPAddress("10.65.0.4")!]], of: name)
         #expect(index.ruleset.sets["own4"]?.elements.keys.filter { $0.contains(name.text) }.count == 2)
-        index.setSiblings([], of: name)
+        index.setSiblings([:], of: name)
         #expect(index.ruleset.sets["own4"]?.elements.keys.filter { $0.contains(name.text) }.count == 1)
     }
 
@@ -187,7 +187,8 @@ private func randomChange(_ random: inout SplitMix, _ state: [Key: ClusterChange
             Cluster.endpoint(
                 "e\(number)aaaaaaaaaa", ["10.65.0.\(Int.random(in: 0..<12, using: &random))", "fd00:65::\(number)"],
                 profiles: names.filter { _ in Bool.random(using: &random) }, node: number < 8 ? Cluster.node : "other",
-                labels: Bool.random(using: &random) ? ["role": "a"] : [:], ports: number % 3 == 0 ? ports : []))
+                labels: Bool.random(using: &random) ? ["role": "a"] : [:], ports: number % 3 == 0 ? ports : [],
+                isInternal: Bool.random(using: &random)))
     }
 }
 

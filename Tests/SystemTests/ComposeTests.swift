@@ -24,8 +24,7 @@ extension SystemTests {
                 }
             }
 
-            @Test(.enabled(if: LabEngine.current == .v28_5, "gw_priority needs engine 28"))
-            func `two-networks: a proxy reaches both sides, which do not reach each other`() async throws {
+            @Test func `two-networks: a proxy reaches both sides, which do not reach each other`() async throws {
                 try await lab.withProject("two-networks") { project in
                     let visitor = try await project.service("visitor", on: "front")
                     let database = try await project.service("database", on: "back")
@@ -38,6 +37,8 @@ extension SystemTests {
                     #expect(await visitor.isCutOff(from: database.address))
                     let usual = try await front.run("ip route get \(Lab.outside)")
                     #expect(usual.contains(" src \(front.address)"), "the default route is that of front")
+                    #expect(await front.reaches(Lab.outside))
+                    #expect(await database.isCutOff(from: Lab.outside))
                 }
             }
 

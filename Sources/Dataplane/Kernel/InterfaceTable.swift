@@ -101,7 +101,7 @@ actor InterfaceTable {
 
     /// Makes the endpoint's link pair; one that waits for its container already is as good.
     /// - Returns: what has changed for interfaces that share a container with it, see ``siblings(in:)``.
-    func connect(_ link: EndpointLink) throws -> [InterfaceName: Set<IPAddress>] {
+    func connect(_ link: EndpointLink) throws -> [InterfaceName: Siblings] {
         let memory = LinkMemory(nextHop6: link.nextHop6, sandbox: link.sandbox)
         let interface = try EndpointInterface(link.endpoint, memory: memory)
         try withSocket { socket in
@@ -161,18 +161,18 @@ actor InterfaceTable {
 
     // MARK: Disconnect
 
-    /// For every interface of a container: the addresses it has on its other interfaces.
-    private func siblings(in sandbox: String?) -> [InterfaceName: Set<IPAddress>] {
+    /// For every interface of a container: the other ones.
+    private func siblings(in sandbox: String?) -> [InterfaceName: Siblings] {
         guard let sandbox else { return [:] }
-        let members = interfaces.values.map(\.interface).filter { $0.memory.sandbox == sandbox }
-        let others = members.map { own in
-            (own.name, Set(members.filter { $0.name != own.name }.flatMap(\.addresses)))
+        let members = interfaces.filter { $0.value.interface.memory.sandbox == sandbox }
+            .mapValues { Set($0.interface.addresses) }
+        return members.reduce(into: [:]) { siblings, own in
+            siblings[own.key] = members.filter { $0.key != own.key }
         }
-        return Dictionary(others) { first, _ in first }
     }
 
     /// The same for all containers.
-    func siblings() -> [InterfaceName: Set<IPAddress>] {
+    func siblings() -> [InterfaceName: Siblings] {
         Set(interfaces.values.compactMap(\.interface.memory.sandbox)).reduce(into: [:]) {
             $0.merge(siblings(in: $1)) { first, _ in first }
         }
@@ -183,7 +183,7 @@ actor InterfaceTable {
         /// Those the interface had.
         let addresses: Set<IPAddress>
         /// What has changed for interfaces that shared a container with it.
-        let siblings: [InterfaceName: Set<IPAddress>]
+        let siblings: [InterfaceName: Siblings]
     }
 
     /// - Returns: `nil` where there is nothing to remove.
@@ -199,7 +199,7 @@ actor InterfaceTable {
             }
             try socket.perform(EndpointInterface.retirement(index: link.index, addresses: addresses))
             var siblings = siblings(in: known?.interface.memory.sandbox)
-            if !siblings.isEmpty { siblings[name] = [] }
+            if !siblings.isEmpty { siblings[name] = [:] }
             return Remainder(addresses: Set(addresses), siblings: siblings)
         }
     }

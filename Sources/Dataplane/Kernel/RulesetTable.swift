@@ -35,10 +35,10 @@ actor RulesetTable {
 
     /// Replaces our table by the one for `state`.
     func load(
-        _ state: [ClusterChange], dockerInterfaces: Set<InterfaceName>, siblings: [InterfaceName: Set<IPAddress>]
+        _ state: [ClusterChange], dockerInterfaces: Set<InterfaceName>, siblings: [InterfaceName: Siblings]
     ) throws {
         index = PolicyIndex(node: node, options: options, state: state)
-        for (interface, addresses) in siblings { index.setSiblings(addresses, of: interface) }
+        for (interface, others) in siblings { index.setSiblings(others, of: interface) }
         index.setDockerInterfaces(dockerInterfaces)
         early?.forEach { index.apply($0) }
         try reload()
@@ -62,9 +62,9 @@ actor RulesetTable {
     }
 
     /// Returns once they are in force.
-    func setSiblings(_ siblings: [InterfaceName: Set<IPAddress>]) async throws {
+    func setSiblings(_ siblings: [InterfaceName: Siblings]) async throws {
         guard !siblings.isEmpty else { return }
-        for (interface, addresses) in siblings { index.setSiblings(addresses, of: interface) }
+        for (interface, others) in siblings { index.setSiblings(others, of: interface) }
         guard early == nil else { return }
         try await commitment().value
     }

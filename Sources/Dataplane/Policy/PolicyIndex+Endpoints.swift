@@ -37,7 +37,10 @@ extension PolicyIndex {
             if claims[before]?.isEmpty == true { claims[before] = nil }
         }
         if let after { claims[after, default: []].insert(key) }
-        for interface in Set([before, after].compactMap(\.self)) { reinstall(interface) }
+        for interface in Set([before, after].compactMap(\.self)) {
+            reinstall(interface)
+            siblings[interface]?.keys.forEach { reinstall($0) }
+        }
     }
 
     mutating func setProfile(_ name: String, _ profile: ProfileSpec?) {
@@ -57,7 +60,7 @@ extension PolicyIndex {
     func member(_ endpoint: WorkloadEndpoint) -> Member {
         var member = Member(endpoint) { profiles[$0] }
         if let interface = localInterface(endpoint), let others = siblings[interface] {
-            member.networks += others.sorted().map(CIDR.init(host:))
+            member.networks += others.values.joined().sorted().map(CIDR.init(host:))
         }
         return member
     }
@@ -96,20 +99,24 @@ extension PolicyIndex {
 
     private func desired(_ key: Key, on interface: InterfaceName) -> InstalledEndpoint? {
         guard let endpoint = endpoints[key], let member = members[key] else { return nil }
-        let chain = { (direction: Direction) in
-            Artefact.endpoint(tiers: tiers(member.labels, direction), profiles: endpoint.spec.profiles, direction)
+        let chain = { (direction: Direction, profiles: [String]) in
+            Artefact.endpoint(tiers: tiers(member.labels, direction), profiles: profiles, direction)
         }
-        let (egress, ingress) = (chain(.egress), chain(.ingress))
+        let egress = chain(.egress, egressProfiles(endpoint, on: interface))
+        let ingress = chain(.ingress, endpoint.spec.profiles)
         let name = NftText.quoted(interface)
         var elements = [
             ElementKey(set: HostRules.egress, element: name): "goto \(egress.name)",
             ElementKey(set: HostRules.ingress, element: name): "goto \(ingress.name)",
         ]
-        for source in Set(endpoint.spec.addresses).union(siblings[interface] ?? []) {
+        for source in Set(endpoint.spec.addresses).union((siblings[interface] ?? [:]).values.joined()) {
             elements[ElementKey(set: HostRules.own(source.family), element: "\(name) . \(source)")] = ""
         }
         for address in endpoint.spec.addresses {
             elements[ElementKey(set: HostRules.loop(address.family), element: "\(address) . \(address)")] = ""
+            if endpoint.isInternal {
+                elements[ElementKey(set: HostRules.internals(address.family), element: "\(address)")] = ""
+            }
             for port in endpoint.spec.ports { elements.merge(port.publication(to: address)) { first, _ in first } }
         }
         return InstalledEndpoint(key: key, egress: egress, ingress: ingress, elements: elements)

@@ -5,6 +5,9 @@ import Addressing
 import CalicoModel
 import LinuxNetwork
 
+/// The other interfaces of a container, with their addresses.
+public typealias Siblings = [InterfaceName: Set<IPAddress>]
+
 /// What the cluster's endpoints, pools, profiles and policies make of one host's rules.
 ///
 /// It is kept current change by change: a change of an endpoint touches that endpoint's elements and those of the sets
@@ -33,7 +36,7 @@ public struct PolicyIndex: Sendable {
     var installed: [InterfaceName: InstalledEndpoint] = [:]
     /// What each installed endpoint wants an element to be, by interface.
     var contributions: [ElementKey: [String: String]] = [:]
-    var siblings: [InterfaceName: Set<IPAddress>] = [:]
+    var siblings: [InterfaceName: Siblings] = [:]
     /// Chains and sets in use.
     var artefacts: [Artefact: ArtefactState] = [:]
 
@@ -76,13 +79,13 @@ public struct PolicyIndex: Sendable {
     /// The endpoints that have an interface on this host.
     public var localEndpoints: [WorkloadEndpoint] { installed.values.compactMap { endpoints[$0.key] } }
 
-    /// Treats these addresses, those its container has on other interfaces, as the interface's own: it may send from
-    /// them, and they count as a member of whatever its endpoint is a member of. A container answers through one
-    /// default route, whatever the network it was asked on.
-    public mutating func setSiblings(_ addresses: Set<IPAddress>, of interface: InterfaceName) {
-        guard siblings[interface] ?? [] != addresses else { return }
-        siblings[interface] = addresses.isEmpty ? nil : addresses
-        if let key = claims[interface]?.min(), let endpoint = endpoints[key] { setMember(key, member(endpoint)) }
+    /// Treats the addresses of these, its container's other interfaces, as the interface's own: it may send from them,
+    /// and they count as a member of whatever its endpoint is a member of. A container answers through one default
+    /// route, whatever the network it was asked on.
+    public mutating func setSiblings(_ others: Siblings, of interface: InterfaceName) {
+        guard siblings[interface] ?? [:] != others else { return }
+        siblings[interface] = others.isEmpty ? nil : others
+        if let endpoint = endpoint(on: interface) { setMember(endpoint.key, member(endpoint)) }
         reinstall(interface)
     }
 

@@ -21,6 +21,8 @@ enum HostRules {
     static func publishedAnywhere(_ family: IPAddress.Family) -> String { "published-anywhere\(family.number)" }
     /// Containers' addresses and ports that published ones lead to.
     static func publishedTargets(_ family: IPAddress.Family) -> String { "published-target\(family.number)" }
+    /// Addresses that stay in the pools.
+    static func internals(_ family: IPAddress.Family) -> String { "internal\(family.number)" }
     static let dockerInterfaces = "docker-interfaces"
     static let egress = "from-endpoint"
     static let ingress = "to-endpoint"
@@ -39,6 +41,7 @@ enum HostRules {
             let type = "\(family.name)_addr"
             sets[own(family)] = Ruleset.ElementSet("type ifname . \(type);")
             sets[loop(family)] = Ruleset.ElementSet("type \(type) . \(type);")
+            sets[internals(family)] = Ruleset.ElementSet("type \(type);")
             sets[pools(family)] = Ruleset.ElementSet("type \(type); flags interval;")
             sets[masqueraded(family)] = Ruleset.ElementSet("type \(type); flags interval;")
             let port = "inet_proto . inet_service"
@@ -58,11 +61,13 @@ enum HostRules {
             "forward-from": base("filter", "forward", -12, #"iifname "cali*" goto forward-from-endpoint"#),
             // Docker's bridges keep out what does not come through Docker's own chains, so no mark for them.
             "forward-from-endpoint": .init(
-                rules: ["oifname != @\(dockerInterfaces) \(mark)", known] + noTunnels + policed("iifname", egress)),
+                rules: ["oifname != @\(dockerInterfaces) \(mark)", known] + noTunnels + stayInside
+                    + policed("iifname", egress)),
             "forward-to": base("filter", "forward", -11, #"oifname "cali*" goto forward-to-endpoint"#),
-            "forward-to-endpoint": .init(rules: [mark, known] + publishedPorts + policed("oifname", ingress)),
+            "forward-to-endpoint": .init(
+                rules: [mark, known] + nothingFromOutside + publishedPorts + policed("oifname", ingress)),
             "input-from": base("filter", "input", -12, #"iifname "cali*" goto input-from-endpoint"#),
-            "input-from-endpoint": .init(rules: [known] + housekeeping + policed("iifname", egress)),
+            "input-from-endpoint": .init(rules: [known] + housekeeping + stayInside + policed("iifname", egress)),
             "input-host": base("filter", "input", -11, #"iifname "cali*" goto endpoint-to-host"#),
             "endpoint-to-host": .init(
                 rules: [known] + housekeeping + (options.endpointToHost == .drop ? ["counter drop"] : [])),
@@ -101,6 +106,18 @@ enum HostRules {
     private static let known = "ct state vmap { established : accept, related : accept, invalid : drop }"
     /// A tunnel of a container's own would carry packets around these rules.
     private static let noTunnels = ["meta l4proto 4 drop", "udp dport 4789 drop"]
+
+    /// Whatever profiles and policies say. An answer spares programs the wait for one, as a missing route would.
+    private static let stayInside = IPAddress.Family.allCases.map { family in
+        let word = family.keyword
+        return "\(word) saddr @\(internals(family)) \(word) daddr != @\(pools(family)) "
+            + "counter reject with icmpx type no-route"
+    }
+
+    private static let nothingFromOutside = IPAddress.Family.allCases.map { family in
+        let word = family.keyword
+        return "\(word) daddr @\(internals(family)) \(word) saddr != @\(pools(family)) counter drop"
+    }
 
     private static func policed(_ interface: String, _ map: String) -> [String] {
         ["\(interface) vmap @\(map)", "counter drop"]

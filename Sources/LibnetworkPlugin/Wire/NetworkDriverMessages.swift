@@ -166,8 +166,6 @@ struct JoinReply: Encodable {
 
     struct StaticRoute: Encodable {
         enum Kind: Int, Encodable {
-            /// Through a gateway.
-            case nextHop = 0
             /// On the interface itself.
             case connected = 1
         }

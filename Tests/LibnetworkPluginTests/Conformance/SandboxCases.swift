@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import CalicoModel
+import Dataplane
 import Testing
 
 @testable import LibnetworkPlugin
@@ -47,20 +48,19 @@ extension ConformanceCase {
             82, "Join of an unknown endpoint is refused and makes no link", create,
             .call("NetworkDriver.Join", Sample.join, .refused("is not known on node")), expectNoLink),
         .init(
-            83, "an internal network has no gateway but ways to the pools",
+            83, "an internal network has a gateway and no routes that would cover other networks' addresses",
             .call(
                 "NetworkDriver.CreateNetwork", Sample.create(options: #","com.docker.network.internal":true"#),
                 .answered), endpoint,
             .call(
                 "NetworkDriver.Join", Sample.join,
-                .meets { reply in
-                    let routes = reply["StaticRoutes"]
-                    return reply["Gateway"] == nil
-                        && routes
-                            == JSONValue(
-                                text: #"[{"Destination":"169.254.1.1/32","RouteType":1,"NextHop":""},"#
-                                    + #"{"Destination":"192.168.0.0/16","RouteType":0,"NextHop":"169.254.1.1"}]"#)
-                })),
+                .including(
+                    #"{"Gateway":"169.254.1.1","#
+                        + #""StaticRoutes":[{"Destination":"169.254.1.1/32","RouteType":1,"NextHop":""}]}"#)),
+            .holds {
+                try $0.endpoint(Sample.endpoint)?.metadata.annotations[WorkloadEndpoint.internalAnnotation] == "true"
+            }
+        ),
         .init(
             84, "a node's networks have different next hops", create, endpoint,
             .call("NetworkDriver.CreateNetwork", Sample.create(Sample.other), .answered),

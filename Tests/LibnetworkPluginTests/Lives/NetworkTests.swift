@@ -27,6 +27,32 @@ import Testing
         #expect(try plugin.endpoint(dockerID(1))?.spec.profiles == ["web"])
     }
 
+    @Test func `an internal network's lets members out to members only, and the endpoint says what it is`()
+        async throws
+    {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([dockerID(0xabc): .init(name: "web")]))
+        try await plugin.createNetwork(isInternal: true)
+        try await Life(1).start(plugin)
+        let made = try #require(profile("web", plugin))
+        #expect(made.spec.egress == [Rule(action: .allow, destination: .init(selector: "has(web)"))])
+        #expect(made.spec.ingress == [Rule(action: .allow, source: .init(selector: "has(web)"))])
+        let annotations = try plugin.endpoint(dockerID(1))?.metadata.annotations
+        #expect(annotations?[WorkloadEndpoint.internalAnnotation] == "true")
+    }
+
+    @Test func `one that an internal network names is as any other's, since others may name it too`() async throws {
+        let plugin = try await Plugin.fresh()
+        let options = #"{"org.projectcalico.profile":"team"}"#
+        try await plugin.createNetwork(dockerID(0xa1), isInternal: true, generic: options)
+        try await plugin.createNetwork(dockerID(0xa2), generic: options)
+        try await Life(1, network: dockerID(0xa1)).start(plugin)
+        try await Life(2, network: dockerID(0xa2)).start(plugin)
+        #expect(profile("team", plugin)?.spec.egress == [Rule(action: .allow)])
+        let key = WorkloadEndpoint.internalAnnotation
+        #expect(try plugin.endpoint(dockerID(1))?.metadata.annotations[key] == "true")
+        #expect(try plugin.endpoint(dockerID(2))?.metadata.annotations[key] == nil)
+    }
+
     @Test func `the last network that uses it takes it along, and none before`() async throws {
         let plugin = try await Plugin.fresh()
         let networks = [dockerID(0xa1), dockerID(0xa2)]
@@ -155,16 +181,16 @@ import Testing
         #expect((0..<8).compactMap { plugin.record(dockerID(0x100 + $0))?.nextHop }.sorted() == Array(1...8))
     }
 
-    @Test func `an internal network's containers reach its own subnets only, of each family they have`() async throws {
+    @Test func `an internal network's containers have the routes of any other, in each family they have`() async throws
+    {
         let plugin = try await Plugin.fresh()
         let pools = try await plugin.createNetwork(subnet: "192.168.8.0/24", v6: true, isInternal: true)
         let life = Life(1, pools: pools)
         try await life.start(plugin)
         let reply = try await life.join(plugin)
-        #expect(reply["Gateway"] == nil && reply["GatewayIPv6"] == nil)
-        let far = (reply["StaticRoutes"]?.array ?? []).filter { $0["RouteType"] == .integer(0) }
-        #expect(far.map { $0["Destination"]?.string } == ["192.168.8.0/24", "fd00:1::/64"])
-        #expect(far.map { $0["NextHop"]?.string } == ["169.254.1.1", "fe80::1"])
+        #expect(reply["Gateway"]?.string == "169.254.1.1" && reply["GatewayIPv6"]?.string == "fe80::1")
+        let routes = reply["StaticRoutes"]?.array ?? []
+        #expect(routes.map { $0["Destination"]?.string } == ["169.254.1.1/32", "fe80::1/128"])
     }
 
     @Test func `options of a network reach its endpoints`() async throws {

@@ -85,8 +85,12 @@ final class Replay {
         "NetworkDriver.Join": ["DisableGatewayService"]
     ]
 
+    /// Commands in which the recorded plugin answered for an internal network without the gateway that ours has.
+    private static let withoutGateway: Set = ["f-internal-nogw", "f-internal-nogw-publish"]
+
     private func expectSameShape(_ reply: Reply, _ exchange: Recording.Exchange, _ comment: Comment) {
-        let accepted = Self.differences[exchange.method] ?? []
+        var accepted = Self.differences[exchange.method] ?? []
+        if Self.withoutGateway.contains(exchange.case) { accepted.insert("Gateway") }
         let ours = Set((reply.json.object ?? [:]).keys).subtracting(accepted)
         let recorded = Set((exchange.response.object ?? [:]).keys).subtracting(accepted)
         #expect(ours == recorded, comment)

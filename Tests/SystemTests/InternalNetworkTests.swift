@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Testing
+
+extension SystemTests {
+    @Suite(.lab(), .cleanAfterwards)
+    struct InternalNetworks {
+        let lab: Lab
+        init() throws { lab = try SystemTests.lab }
+
+        @Test(arguments: [["inner", "outer"], ["outer", "inner"]])
+        func `a container can be on an internal network and on another, whichever it joined first`(order: [String])
+            async throws
+        {
+            try await lab.createNetwork("inner", "--internal --ipv6")
+            try await lab.createNetwork("outer", "--ipv6")
+            let member = try await lab.start("i1", on: "inner")
+            try await lab.start("both", on: order[0])
+            try await lab.run("docker network connect \(order[1]) both")
+            try await lab.run("docker restart both")
+            let inside = try await lab.container("both", on: "inner")
+            #expect(await inside.reaches(member.address))
+            #expect(await member.reaches(inside.address))
+            #expect(await inside.reaches(member.address6))
+            #expect(await member.reaches(inside.address6))
+            #expect(await inside.reaches(Lab.outside), "the default route is that of outer")
+            #expect(await inside.isCutOff(from: Lab.outside, as: inside.address), "nothing leaves from inner's address")
+        }
+
+        @Test func `a container on two internal networks reaches the members of both, and they reach it`()
+            async throws
+        {
+            for network in ["one", "two"] { try await lab.createNetwork(network, "--internal") }
+            let first = try await lab.start("m1", on: "one")
+            let second = try await lab.start("m2", on: "two")
+            let inOne = try await lab.start("both", on: "one")
+            try await lab.run("docker network connect two both")
+            let inTwo = try await lab.container("both", on: "two")
+            for (member, own) in [(first, inOne), (second, inTwo)] {
+                #expect(await own.reaches(member.address), "to \(member.name)")
+                #expect(await member.reaches(own.address), "from \(member.name)")
+            }
+            #expect(await first.isCutOff(from: second.address))
+            #expect(await inOne.isCutOff(from: Lab.outside))
+        }
+
+        @Test(arguments: ["", "-o org.projectcalico.profile=team"])
+        func `a container of an internal network that makes itself a default route does not get out`(profile: String)
+            async throws
+        {
+            try await lab.createNetwork("inner", "--internal \(profile)")
+            let container = try await lab.start("i1", on: "inner", "--cap-add NET_ADMIN")
+            _ = await lab.attempt("docker exec i1 ip route add default via 169.254.1.1")
+            let before = try await lab.echoRequestsOutside()
+            #expect(await container.isCutOff(from: Lab.outside))
+            #expect(await container.isCutOff(from: Lab.hostAddress))
+            #expect(try await lab.echoRequestsOutside() == before, "nothing even arrives")
+            #expect(await lab.hostReaches(container.address))
+        }
+
+        @Test func `who asks for the outside is told at once that there is no way`() async throws {
+            try await lab.createNetwork("inner", "--internal")
+            let container = try await lab.start("i1", on: "inner")
+            let connect = "bash -c '</dev/tcp/\(Lab.outside)/80'"
+            let answer = await lab.attempt("nsenter --net --target \(container.pid) \(connect)", timeout: 10)
+            #expect(answer.errors.contains("Network is unreachable"), "\(answer)")
+        }
+    }
+}
