@@ -15,9 +15,10 @@ public struct Key: Hashable, Sendable, Comparable, CustomStringConvertible {
     /// True where this key, taken as a folder with a closing `/`, holds `other`.
     public func isPrefix(of other: Key) -> Bool { other.path.utf8.starts(with: path.utf8) }
     /// The last segment.
-    public var lastSegment: String {
-        String(path[(path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex)...])
-    }
+    public var lastSegment: String { String(path[(lastSlash.map { path.index(after: $0) } ?? path.startIndex)...]) }
+
+    // Bytes, not characters: every change of the datastore has its key taken apart.
+    private var lastSlash: String.Index? { path.utf8.lastIndex(of: UInt8(ascii: "/")) }
 }
 
 // MARK: - Resources
@@ -64,17 +65,19 @@ extension Key {
 
     /// The CIDR in a block's or an affinity's key; `nil` where the key is neither.
     public var blockCIDR: CIDR? {
-        guard path.contains("/block/") else { return nil }
+        guard isOfBlock else { return nil }
         let text = lastSegment
-        guard let dash = text.firstIndex(of: "-") else { return nil }
+        guard let dash = text.utf8.firstIndex(of: UInt8(ascii: "-")) else { return nil }
         return CIDR(text[..<dash] + "/" + text[text.index(after: dash)...])
     }
 
     /// The host in an affinity's key.
     public var affinityHost: String? {
-        guard Key.affinities.isPrefix(of: self), path.contains("/block/") else { return nil }
+        guard isOfBlock, Key.affinities.isPrefix(of: self) else { return nil }
         return path.dropFirst(Key.affinities.path.count).split(separator: "/").first.map(String.init)
     }
+
+    private var isOfBlock: Bool { lastSlash.map { path[..<$0].hasSuffix("/block") } ?? false }
 
     private static func segment(_ cidr: CIDR) -> String { "\(cidr.address)-\(cidr.prefixLength)" }
 }

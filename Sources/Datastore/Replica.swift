@@ -17,37 +17,10 @@ public protocol ReplicaState: Sendable {
 /// The copy may lag; every write based on it proves with a precondition that it did not. Whoever commits feeds the
 /// outcome back with ``observe(_:)``, so that its next decision sees its own write without waiting for the watch.
 public final class Replica<State: ReplicaState>: Sendable {
-    private struct Contents {
-        var state = State()
-        /// The newest revision seen of each key. Deleted keys stay until the watch has passed them.
-        var revisions: [Key: Revision] = [:]
-        var deleted: Set<Key> = []
-        /// Up to where each range is known completely: an unknown key's change from before is old, its key is gone.
-        var settled: [Key: Revision] = [:]
-
-        func isNews(_ change: Change) -> Bool {
-            if let known = revisions[change.key] { return known < change.revision }
-            guard let range = settled.keys.first(where: { $0.isPrefix(of: change.key) }) else { return true }
-            return settled[range].map { $0 < change.revision } ?? true
-        }
-
-        mutating func take(_ change: Change) {
-            state.apply(change)
-            revisions[change.key] = change.revision
-            if change.value == nil { deleted.insert(change.key) } else { deleted.remove(change.key) }
-        }
-
-        mutating func forget(_ key: Key) {
-            guard let revision = revisions[key], !deleted.contains(key) else { return }
-            state.apply(Change(key: key, value: nil, revision: revision))
-            revisions[key] = nil
-        }
-    }
-
     private let store: any KeyValueStore
     private let prefixes: [Key]
     private let logger: Logger
-    private let contents = Mutex(Contents())
+    private let contents = Mutex(ReplicaContents<State>())
 
     public init(of store: any KeyValueStore, under prefixes: [Key], logger: Logger) {
         self.store = store
@@ -63,17 +36,49 @@ public final class Replica<State: ReplicaState>: Sendable {
     /// A copy of the present state.
     public var snapshot: State { contents.withLock { $0.state } }
 
+    /// What is taken in from now on, each change once and a key's changes in order; own commits as soon as they are
+    /// answered. For the one other part of a program that must keep up with the same keys; it ends the one before.
+    ///
+    /// - Parameter prefix: only keys under it are told.
+    public func news(under prefix: Key) -> AsyncStream<[Change]> {
+        let (news, continuation) = AsyncStream.makeStream(of: [Change].self)
+        contents.withLock { contents in
+            contents.listener?.news.finish()
+            contents.listener = (prefix, continuation)
+        }
+        return news
+    }
+
+    private func update(_ body: (inout ReplicaContents<State>) -> Void) {
+        contents.withLock { contents in
+            body(&contents)
+            contents.tell()
+        }
+    }
+
     /// Takes in changes known otherwise than from the watch: an own commit, or what a conflict reported.
     public func observe(_ changes: [Change]) {
-        contents.withLock { contents in
+        update { contents in
             for change in changes where contents.isNews(change) { contents.take(change) }
+        }
+    }
+
+    private func observe(fromWatch changes: [Change]) {
+        update { contents in
+            for change in changes {
+                if contents.beingWritten[change.key] != nil {
+                    contents.held[change.key] = change
+                } else if contents.isNews(change) {
+                    contents.take(change)
+                }
+            }
         }
     }
 
     /// Takes in what the failed commit of `transaction` reported. The watch may have passed it on the way.
     public func observe(conflict entries: [Key: Entry?], of transaction: Transaction) {
         let expected = Dictionary(transaction.preconditions.map { ($0.key, $0.revision) }) { first, _ in first }
-        contents.withLock { contents in
+        update { contents in
             for (key, entry) in entries {
                 if let entry {
                     if contents.isNews(Change(entry)) { contents.take(Change(entry)) }
@@ -88,6 +93,8 @@ public final class Replica<State: ReplicaState>: Sendable {
     /// Commits to the store and takes in the outcome, whichever it is, so that the next decision knows of it.
     @discardableResult
     public func commit(_ transaction: Transaction) async throws(StoreError) -> CommitOutcome {
+        begin(transaction)
+        defer { end(transaction) }
         let outcome = try await store.commit(transaction)
         switch outcome {
         case .committed(let revision): observe(transaction.changes(at: revision))
@@ -96,37 +103,54 @@ public final class Replica<State: ReplicaState>: Sendable {
         return outcome
     }
 
+    private func begin(_ transaction: Transaction) {
+        contents.withLock { contents in
+            for write in transaction.writes { contents.beingWritten[write.key, default: 0] += 1 }
+        }
+    }
+
+    private func end(_ transaction: Transaction) {
+        update { contents in
+            for key in transaction.writes.map(\.key) {
+                guard let count = contents.beingWritten[key] else { continue }
+                contents.beingWritten[key] = count > 1 ? count - 1 : nil
+                guard count == 1, let change = contents.held.removeValue(forKey: key) else { continue }
+                if contents.isNews(change) { contents.take(change) }
+            }
+        }
+    }
+
     /// Lists every range once. Until then the state is empty.
-    public func load() async throws(StoreError) -> [Revision] {
-        var revisions: [Revision] = []
+    ///
+    /// - Returns: what the store holds, range by range.
+    @discardableResult
+    public func load() async throws(StoreError) -> [Snapshot] {
+        var snapshots: [Snapshot] = []
         for prefix in prefixes {
             let snapshot = try await store.list(under: prefix)
             reset(prefix, to: snapshot)
-            revisions.append(snapshot.revision)
+            snapshots.append(snapshot)
         }
-        return revisions
+        return snapshots
     }
 
     /// Lists every range again, for a decision that must not rest on a lagging copy.
     public func refresh() async { _ = try? await load() }
 
-    /// Follows the store until the task is cancelled, re-listing a range whenever its watch breaks.
-    ///
-    /// - Parameter revisions: what ``load()`` returned.
-    public func follow(from revisions: [Revision]) async {
+    /// Follows the store from where ``load()`` has read it until the task is cancelled, re-listing a range whenever its
+    /// watch breaks.
+    public func follow() async {
         await withTaskGroup(of: Void.self) { group in
-            for (prefix, revision) in zip(prefixes, revisions) {
-                group.addTask { await self.follow(prefix, from: revision) }
-            }
+            for prefix in prefixes { group.addTask { await self.follow(prefix) } }
         }
     }
 
-    private func follow(_ prefix: Key, from start: Revision) async {
-        var revision = start
+    private func follow(_ prefix: Key) async {
+        var revision = contents.withLock { $0.settled[prefix] } ?? Revision(0)
         while !Task.isCancelled {
             do {
                 for try await changes in store.changes(under: prefix, after: revision) {
-                    observe(changes)
+                    observe(fromWatch: changes)
                     revision = max(revision, changes.last?.revision ?? revision)
                     settle(prefix, revision)
                 }
@@ -144,7 +168,7 @@ public final class Replica<State: ReplicaState>: Sendable {
     }
 
     private func reset(_ prefix: Key, to snapshot: Snapshot) {
-        contents.withLock { contents in
+        update { contents in
             let present = Set(snapshot.entries.map(\.key))
             for (key, known) in contents.revisions
             where prefix.isPrefix(of: key) && !present.contains(key) && known <= snapshot.revision {
@@ -163,6 +187,9 @@ public final class Replica<State: ReplicaState>: Sendable {
     /// Deletions the watch has passed need not be remembered: nothing older can arrive any more.
     private func settle(_ prefix: Key, _ revision: Revision) {
         contents.withLock { contents in
+            // What is held back has not been passed yet.
+            let held = contents.held.values.lazy.filter { prefix.isPrefix(of: $0.key) }.map(\.revision).min()
+            let revision = min(revision, held.map { Revision($0.number - 1) } ?? revision)
             contents.settled[prefix] = max(contents.settled[prefix] ?? revision, revision)
             for key in contents.deleted
             where prefix.isPrefix(of: key) && contents.revisions[key].map({ $0 <= revision }) ?? true {

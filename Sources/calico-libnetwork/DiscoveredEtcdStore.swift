@@ -71,7 +71,7 @@ actor DiscoveredEtcdStore: KeyValueStore {
     }
 
     /// The store on the members that are known now. Its watches end with it and begin anew on the next.
-    private func current() async throws(StoreError) -> EtcdStore {
+    func current() async throws(StoreError) -> EtcdStore {
         if let store, !isInDoubt || lastLookUp.map({ $0.duration(to: .now) < Self.lookUpInterval }) ?? false {
             return store
         }

@@ -103,21 +103,28 @@ private struct Daemon {
     /// Reads the state, puts the host into it, lets requests in, and keeps up with changes until shutdown.
     private func prepareAndFollow() async throws {
         await gate.explain("it still reads its state from \(configuration.datastore)")
-        let revisions = try await whenAvailable { () async throws(StoreError) in try await replica.load() }
-        let isComplete = await createWhatIsMissing()
-        let snapshot = try await whenAvailable { () async throws(StoreError) in
-            try await store.list(under: .allResources)
-        }
-        try await dataplane.start(snapshot.entries.compactMap { change(for: Change($0)) })
-        await network.restorePorts()
+        let (news, isComplete) = try await prepare()
         await gate.open()
         logger.notice("ready")
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await replica.follow(from: revisions) }
-            group.addTask { await feedDataplane(from: snapshot.revision) }
+            group.addTask { await replica.follow() }
+            group.addTask { for await changes in news { await dataplane.apply(changes.compactMap(change)) } }
             group.addTask { await reconciler.run() }
             if !isComplete { group.addTask { await createWhatIsMissingLater() } }
         }
+    }
+
+    /// - Returns: what has to be fed to the dataplane from now on, and whether what calico/node makes is there.
+    private func prepare() async throws -> (news: AsyncStream<[Change]>, isComplete: Bool) {
+        let present = try await whenAvailable { () async throws(StoreError) in try await replica.load() }
+        let news = replica.news(under: .allResources)
+        let isComplete = await createWhatIsMissing()
+        try await dataplane.start(
+            present.flatMap(\.entries).filter { Key.allResources.isPrefix(of: $0.key) }.compactMap {
+                change(for: Change($0))
+            })
+        await network.restorePorts()
+        return (news, isComplete)
     }
 
     /// A datastore that is away is waited for: the sockets are there, and say why nothing works yet.
@@ -161,24 +168,6 @@ private struct Daemon {
         while !Task.isCancelled, !isComplete {
             try? await Task.sleep(for: .seconds(5))
             isComplete = await createWhatIsMissing()
-        }
-    }
-
-    private func feedDataplane(from start: Revision) async {
-        var revision = start
-        while !Task.isCancelled {
-            do {
-                for try await changes in store.changes(under: .allResources, after: revision) {
-                    await dataplane.apply(changes.compactMap { change(for: $0) })
-                    revision = changes.last?.revision ?? revision
-                }
-            } catch {
-                logger.warning("the dataplane's watch broke, listing again", metadata: ["error": "\(error)"])
-                try? await Task.sleep(for: .seconds(1))
-                guard let snapshot = try? await store.list(under: .allResources) else { continue }
-                try? await dataplane.start(snapshot.entries.compactMap { change(for: Change($0)) })
-                revision = snapshot.revision
-            }
         }
     }
 

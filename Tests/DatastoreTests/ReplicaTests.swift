@@ -11,7 +11,9 @@ import Testing
 /// Just texts under keys.
 private struct Texts: ReplicaState {
     var values: [Key: String] = [:]
+    var changes = 0
     mutating func apply(_ change: Change) {
+        changes += 1
         values[change.key] = change.value.map { String(decoding: $0, as: UTF8.self) }
     }
 }
@@ -40,9 +42,9 @@ private struct Texts: ReplicaState {
 
     @Test func `starts with what it lists and follows from there`() async throws {
         _ = try await write("1")
-        let revisions = try await replica.load()
+        try await replica.load()
         #expect(text == "1")
-        let following = Task { await replica.follow(from: revisions) }
+        let following = Task { await replica.follow() }
         _ = try await write("2")
         try await wait(for: "2")
         _ = try await write(nil)
@@ -52,14 +54,14 @@ private struct Texts: ReplicaState {
     }
 
     @Test func `sees its owner's commits at once`() async throws {
-        _ = try await replica.load()
+        try await replica.load()
         let (transaction, revision) = try await write("mine")
         replica.observe(transaction.changes(at: revision))
         #expect(text == "mine")
     }
 
     @Test func `is not set back by a change that arrives late`() async throws {
-        _ = try await replica.load()
+        try await replica.load()
         let first = try await write("1"), second = try await write("2"), third = try await write(nil)
         replica.observe(second.0.changes(at: second.1))
         replica.observe(first.0.changes(at: first.1))
@@ -70,8 +72,8 @@ private struct Texts: ReplicaState {
     }
 
     @Test func `does not revive a key whose deletion the watch told before its owner told of the write`() async throws {
-        let revisions = try await replica.load()
-        let following = Task { await replica.follow(from: revisions) }
+        try await replica.load()
+        let following = Task { await replica.follow() }
         let own = try await write("1")
         _ = try await write(nil)
         let marker = Key("/t/z")
@@ -84,7 +86,7 @@ private struct Texts: ReplicaState {
     }
 
     @Test func `takes in what a conflict reports, presence and absence`() async throws {
-        _ = try await replica.load()
+        try await replica.load()
         let theirs = try await write("theirs").1
         let create = Transaction(if: [.absent(a)], writes: [.put(a, bytes: Data())])
         let lost = try await store.commit(create)
@@ -99,8 +101,8 @@ private struct Texts: ReplicaState {
         let slow = SlowStore(store)
         let replica = Replica<Texts>(of: slow, under: [Key("/t/")], logger: Logger(label: "test"))
         let first = try await write("1")
-        let revisions = try await replica.load()
-        let following = Task { await replica.follow(from: revisions) }
+        try await replica.load()
+        let following = Task { await replica.follow() }
         let lost = try #require(
             try await store.commit(Transaction(if: [.absent(a)], writes: [.put(a, bytes: Data())])).failed)
         await slow.delayNextList {
@@ -119,17 +121,79 @@ private struct Texts: ReplicaState {
         following.cancel()
         await following.value
     }
+
+    /// The answer brings the value undecoded; the watch, which is often first, would have it decoded.
+    @Test func `takes an own commit from its answer even when the watch is faster`() async throws {
+        let slow = SlowStore(store)
+        let replica = Replica<Texts>(of: slow, under: [Key("/t/")], logger: Logger(label: "test"))
+        try await replica.load()
+        let following = Task { await replica.follow() }
+        let marker = Key("/t/z")
+        await slow.delayNextCommit {
+            _ = try await store.commit(Transaction(writes: [.put(marker, bytes: Data())]))
+            while replica.read({ $0.values[marker] == nil }) { try await Task.sleep(for: .milliseconds(5)) }
+            #expect(replica.read { $0.values[a] } == nil)
+        }
+        try await replica.commit(Transaction(if: [.absent(a)], writes: [.put(a, bytes: Data("mine".utf8))]))
+        #expect(replica.read { $0.values[a] } == "mine")
+        #expect(replica.read { $0.changes } == 2, "the marker and the own commit, once each")
+        following.cancel()
+        await following.value
+    }
+
+    @Test func `takes what others wrote while its own commit failed`() async throws {
+        let slow = SlowStore(store)
+        let replica = Replica<Texts>(of: slow, under: [Key("/t/")], logger: Logger(label: "test"))
+        try await replica.load()
+        let following = Task { await replica.follow() }
+        let marker = Key("/t/z")
+        await slow.delayNextCommit {
+            _ = try await write("theirs")
+            _ = try await write("theirs, later")
+            _ = try await store.commit(Transaction(writes: [.put(marker, bytes: Data())]))
+            while replica.read({ $0.values[marker] == nil }) { try await Task.sleep(for: .milliseconds(5)) }
+            throw TestFailure("the answer is lost")
+        }
+        await #expect(throws: StoreError.self) {
+            try await replica.commit(Transaction(if: [.unchanged(a, since: Revision(99))], writes: [.delete(a)]))
+        }
+        #expect(replica.read { $0.values[a] } == "theirs, later")
+        following.cancel()
+        await following.value
+    }
+
+    @Test func `tells each change once, own ones at once, and what a list found`() async throws {
+        try await replica.load()
+        var news = replica.news(under: Key("/t/")).makeAsyncIterator()
+        let own = Transaction(writes: [.put(a, bytes: Data("mine".utf8))])
+        let revision = try #require(try await replica.commit(own).revision)
+        #expect(await news.next()?.map(\.revision) == [revision])
+        let following = Task { await replica.follow() }
+        let second = try await write("theirs").1
+        #expect(await news.next()?.map(\.revision) == [second], "the watch's copy of the own commit is no news")
+        following.cancel()
+        await following.value
+        _ = try await write(nil)
+        _ = try await store.commit(Transaction(writes: [.put(Key("/t/b"), bytes: Data("b".utf8))]))
+        await replica.refresh()
+        let found = try #require(await news.next())
+        #expect(Set(found.map(\.key)) == [a, Key("/t/b")] && found.count { $0.value == nil } == 1)
+    }
 }
 
-/// A store whose next list can be made to arrive late.
+/// A store whose next answers can be made to arrive late, or not at all.
 private actor SlowStore: KeyValueStore {
     private let store: SQLiteStore
     private var beforeAnswer: (@Sendable () async throws -> Void)?
+    private var beforeOutcome: (@Sendable () async throws -> Void)?
 
     init(_ store: SQLiteStore) { self.store = store }
 
     /// What happens while the next list is on its way.
     func delayNextList(_ body: @escaping @Sendable () async throws -> Void) { beforeAnswer = body }
+
+    /// What happens while the outcome of the next commit is on its way; it gets lost if `body` throws.
+    func delayNextCommit(_ body: @escaping @Sendable () async throws -> Void) { beforeOutcome = body }
 
     func get(_ key: Key) async throws(StoreError) -> Entry? { try await store.get(key) }
 
@@ -142,7 +206,11 @@ private actor SlowStore: KeyValueStore {
     }
 
     func commit(_ transaction: Transaction) async throws(StoreError) -> CommitOutcome {
-        try await store.commit(transaction)
+        let outcome = try await store.commit(transaction)
+        let body = beforeOutcome
+        beforeOutcome = nil
+        do { try await body?() } catch { throw .outcomeUnknown("\(error)") }
+        return outcome
     }
 
     nonisolated func changes(under prefix: Key, after revision: Revision) -> AsyncThrowingStream<[Change], any Error> {

@@ -55,7 +55,7 @@ final class Cluster: Sendable {
     ) async throws -> Host {
         let replica = Replica<ClusterState>(
             of: store ?? sqlite, under: ClusterState.ranges, logger: Logger(label: "test"))
-        _ = try await replica.load()
+        try await replica.load()
         let allocator = AddressAllocator(
             replica: replica, node: name, logger: Logger(label: "test"),
             surroundings: Surroundings(now: { now ?? .now }))

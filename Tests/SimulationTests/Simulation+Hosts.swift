@@ -56,9 +56,9 @@ extension Simulation {
         let host = PluginHost(self, client, node: plan.name)
         processes[index].plugin = host
         processes[index].follower = executor.start { [self] in
-            guard let revisions = try? await host.replica.load() else { return }
+            guard (try? await host.replica.load()) != nil else { return }
             await hasLoaded(client)
-            await host.replica.follow(from: revisions)
+            await host.replica.follow()
         }
     }
 

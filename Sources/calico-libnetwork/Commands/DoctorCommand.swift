@@ -68,7 +68,7 @@ private struct Examination {
         }
         do {
             let store = try await configuration.openDatastore(CommandStore.silent)
-            if let etcd = store as? EtcdStore { findings += await members(of: etcd) }
+            if let etcd = try await etcd(behind: store) { findings += await members(of: etcd) }
             findings += try await contents(of: store)
         } catch {
             findings.append(
@@ -115,6 +115,12 @@ private struct Examination {
     }
 
     // MARK: Datastore
+
+    /// `nil` where the datastore is not etcd.
+    private func etcd(behind store: any KeyValueStore) async throws(StoreError) -> EtcdStore? {
+        if let discovered = store as? DiscoveredEtcdStore { return try await discovered.current() }
+        return store as? EtcdStore
+    }
 
     private func members(of etcd: EtcdStore) async -> [Finding] {
         await etcd.status().map { endpoint, result in

@@ -77,7 +77,7 @@ struct CommandStore {
     init(_ configuration: Configuration, _ store: any KeyValueStore) async throws {
         self.configuration = configuration
         replica = Replica(of: store, under: ClusterState.ranges, logger: Self.silent)
-        _ = try await replica.load()
+        try await replica.load()
     }
 
     /// Commands speak through their result.

@@ -127,7 +127,7 @@ struct PoolCommand: AsyncParsableCommand {
             // As Calico does: disabled first, so that whoever is about to take an address sees it.
             try await command.commit { try $0.disabling(name) }
             try await Task.sleep(for: .milliseconds(500))
-            _ = try await command.replica.load()
+            try await command.replica.load()
             do {
                 try await command.commit { try $0.deleting(name) }
             } catch {

@@ -114,8 +114,8 @@ private struct Host: Sendable {
         self.name = name
         store = cluster.store(callLimit: .seconds(3))
         let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: .silent)
-        let revisions = try await replica.load()
-        following = Task { await replica.follow(from: revisions) }
+        try await replica.load()
+        following = Task { await replica.follow() }
         allocator = AddressAllocator(replica: replica, node: name, logger: .silent)
     }
 

@@ -62,7 +62,7 @@ extension EtcdTests {
         @Test func `a server of another name is refused`() async throws {
             let certificates = try Certificates()
             try certificates.sign("server", with: "ca", names: "IP:127.0.0.2")
-            let cluster = try await EtcdCluster.start(certificates: certificates, ready: false)
+            let cluster = try await EtcdCluster.start(certificates: certificates)
             await expect(cluster, { _ in }, toSay: "https://127.0.0.1:23791", "not for 127.0.0.1")
         }
 

@@ -30,7 +30,7 @@ extension Plugin {
     /// Read from the store itself, not from the plugin's copy of it.
     func contents() async throws -> Contents {
         let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: .silent)
-        _ = try await replica.load()
+        try await replica.load()
         let state = replica.snapshot
         #expect(state.unreadable.isEmpty)
         for block in state.blocks.values { try block.value.checkInvariants() }

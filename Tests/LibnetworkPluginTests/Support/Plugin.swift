@@ -42,7 +42,7 @@ final class Plugin: Sendable {
         self.dataplane = dataplane
         self.engine = engine
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
-        _ = try await replica.load()
+        try await replica.load()
         allocator = AddressAllocator(replica: replica, node: Self.node, logger: logger)
         network = NetworkDriver(
             replica: replica, dataplane: dataplane, engine: engine, node: Self.node, settings: settings,
