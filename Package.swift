@@ -156,6 +156,6 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
-        .testTarget(name: "SystemTests", dependencies: ["TestSupport"], swiftSettings: settings),
+        .testTarget(name: "SystemTests", dependencies: ["Addressing", "TestSupport"], swiftSettings: settings),
     ]
 )

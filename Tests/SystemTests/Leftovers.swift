@@ -18,7 +18,12 @@ struct AddressUse: Decodable {
         let inUse: Int
     }
 
+    struct BlockUse: Decodable {
+        let cidr: String
+    }
+
     let pools: [PoolUse]
+    let blocks: [BlockUse]?
     let handles: Int
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import Addressing
 import Testing
 
 extension SystemTests {
@@ -52,6 +53,58 @@ extension SystemTests {
             }
             #expect(report.contains("200 packets transmitted, 200 received"))
             try await expectStillWorking(first, second)
+        }
+
+        @Test func `a kill amid commits loses no address that was answered`() async throws {
+            let calls = PluginCalls(lab: lab)
+            var given: [String] = []
+            for round in 0..<4 {
+                async let answers = answers(to: calls, firstNumber: round * 10_000)
+                try await Task.sleep(for: .milliseconds(150 + 70 * round))
+                try await lab.killPlugin()
+                given += try await answers
+                try await lab.startPlugin()
+            }
+            #expect(given.count > 20, "there were answers before the kills")
+            #expect(Set(given).count == given.count, "no address twice")
+            for address in given {
+                let reply = try await calls.call("IpamDriver.RequestAddress", Self.request(for: address))
+                #expect(reply.status == 500, "\(address) was answered, and is given again")
+            }
+            // At each kill, every client may have had a request whose answer got lost.
+            let inUse = try await lab.calico("ipam show", as: AddressUse.self).pools.reduce(0) { $0 + $1.inUse }
+            #expect((0...4 * Self.clients).contains(inUse - given.count))
+            for block in try await lab.calico("ipam show --blocks", as: AddressUse.self).blocks ?? [] {
+                let cidr = try #require(CIDR(block.cidr))
+                for offset in 0..<64 {
+                    let address = IPAddress(family: .v4, value: cidr.address.value + UInt128(offset))
+                    _ = try await calls.releaseAddress(address.description)
+                }
+            }
+        }
+
+        private static let clients = 8
+
+        private static func request(for address: String) -> String {
+            #"{"PoolID":"CalicoPoolIPv4","Address":"\#(address)","Options":{}}"#
+        }
+
+        /// Addresses that clients were given until the plugin hung up.
+        private func answers(to calls: PluginCalls, firstNumber: Int) async throws -> [String] {
+            try await withThrowingTaskGroup(of: [String].self) { group in
+                for client in 0..<Self.clients {
+                    group.addTask {
+                        var addresses: [String] = []
+                        var number = firstNumber + client
+                        while let reply = try? await calls.requestAddress(number), reply.status != 0 {
+                            addresses.append(try #require(reply.address, "\(reply)"))
+                            number += Self.clients
+                        }
+                        return addresses
+                    }
+                }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
         }
 
         @Test func `containers that stop while it is down are forgotten after it is back`() async throws {
