@@ -48,7 +48,7 @@ build: ## build the stripped release program, .build/calico-libnetwork
 	printf '%s: %d.%d MB\n' $(BINARY) $$((size / 1000000)) $$((size / 100000 % 10)); \
 	[ $$size -lt $(SIZE_LIMIT) ] || { echo "the program is larger than $(SIZE_LIMIT) bytes" >&2; exit 1; }
 
-bench: build ## measure in a lab: each request, throughput, docker run, memory, start (BENCH=--quick for a smoke test)
+bench: build ## measure in a lab: requests, throughput, containers, memory, starts (BENCH="requests" for a part, --quick for a smoke test)
 	@scripts/prerequisites test
 	swift build $(RELEASE) --product calico-libnetwork-bench
 	@CALICO_LIBNETWORK_BINARY=$(BINARY) scripts/bench "$$(swift build $(RELEASE) --show-bin-path)/calico-libnetwork-bench" \
