@@ -13,7 +13,7 @@ SIZE_LIMIT := 40000000
 RELEASE := -c release --static-swift-stdlib -Xlinker --no-export-dynamic
 FORMATTED := Package.swift Sources Tests Benchmarks
 
-.PHONY: help demo test test-engines build bench format lint install clean
+.PHONY: help demo test test-engines build plugin bench format lint install clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,10 @@ build: ## build the stripped release program, .build/calico-libnetwork
 	@size=$$(stat -c %s $(BINARY)); \
 	printf '%s: %d.%d MB\n' $(BINARY) $$((size / 1000000)) $$((size / 100000 % 10)); \
 	[ $$size -lt $(SIZE_LIMIT) ] || { echo "the program is larger than $(SIZE_LIMIT) bytes" >&2; exit 1; }
+
+plugin: build ## make the managed plugin of the program, offline: .build/plugin, for 'docker plugin create'
+	@scripts/prerequisites plugin
+	@scripts/plugin $(BINARY) .build/plugin
 
 bench: build ## measure in a lab: requests, throughput, containers, memory, starts (BENCH="requests" for a part, --quick for a smoke test)
 	@scripts/prerequisites test

@@ -20,6 +20,8 @@
 #   engine_stop HOST | engine_kill HOST        SIGTERM and wait | SIGKILL
 #   plugin_start HOST [VAR=VALUE…]  start $CALICO_LIBNETWORK_BINARY serve, wait for both sockets
 #   plugin_stop HOST | plugin_kill HOST        SIGTERM and wait | SIGKILL
+#   managed_plugin HOST FOLDER [VAR=VALUE…]    make the managed plugin "calico" of a folder by scripts/plugin, which has to
+#                                   lie in LAB_DIR, set the variables, and enable it
 #   etcd_start | etcd_stop | etcd_kill         the etcd of LAB_DATASTORE=etcd
 #   image HOST                      import the image "bb": a static busybox (sh ip ping nc wget …)
 #   in HOST COMMAND…                run a command as that host (docker, iptables, calico-libnetwork …)
@@ -165,10 +167,11 @@ lab_room() {
     local folder
     set -eu
     cd "$1"
-    mkdir -p etc/docker var/lib/docker ".$LAB_DIR"
+    mkdir -p /etc/calico /var/lib/calico # a managed plugin mounts them; commands on the host read the same
+    mkdir -p etc/{calico,docker} var/lib/{calico,docker} ".$LAB_DIR"
     mount -t proc proc proc
     for folder in sys dev run; do mount --rbind "/$folder" "$folder"; done
-    for folder in etc/docker var/lib/docker "$LAB_DIR"; do mount --bind "/$folder" "./$folder"; done
+    for folder in etc/{calico,docker} var/lib/{calico,docker} "$LAB_DIR"; do mount --bind "/$folder" "./$folder"; done
     pivot_root . mnt
     cd /
     umount --lazy /mnt
@@ -365,6 +368,18 @@ lab_plugin_listens() {
 lab_plugin_stop() { lab_signal "$1" plugin TERM 10; }
 lab_plugin_kill() { lab_signal "$1" plugin KILL 5; }
 
+lab_managed_plugin() {
+    local host=$1 folder=$2
+    shift 2
+    [ ! -s "$LAB_DIR/etcd" ] || set -- "ETCD_ENDPOINTS=$(cat "$LAB_DIR/etcd")" "$@"
+    lab_in "$host" mkdir -p /var/lib/calico /etc/calico
+    lab_in "$host" docker plugin create calico "$folder" >/dev/null || return 1
+    # The cgroup of a managed plugin lies beside the lab's and bears this name.
+    lab_in "$host" docker plugin inspect --format '{{.Id}}' calico >>"$LAB_DIR/$host/managed-plugins"
+    [ $# = 0 ] || lab_in "$host" docker plugin set calico "$@" || return 1
+    lab_in "$host" docker plugin enable calico >/dev/null
+}
+
 lab_image() {
     local root=$LAB_DIR/bb
     if [ ! -d "$root" ]; then
@@ -383,6 +398,7 @@ lab_down() {
     local file host pid keeper
     [ -n "${LAB_DIR:-}" ] && [ -e "$LAB_DIR/is-a-lab" ] || return 0
     keeper=$(cat "$LAB_DIR/keeper" 2>/dev/null)
+    LAB_MANAGED_PLUGINS=$(cat "$LAB_DIR"/*/managed-plugins 2>/dev/null)
     [ -z "$keeper" ] || [ "$keeper" = $$ ] || kill -- "-$keeper" 2>/dev/null
     for file in "$LAB_DIR"/*/pid; do
         host=$(basename "$(dirname "$file")")
@@ -400,7 +416,9 @@ lab_remove_directory() {
 }
 
 lab_cgroups() {
-    find /sys/fs/cgroup -mindepth 1 -maxdepth 5 -depth -type d -path "*/$(basename "$LAB_DIR")*" 2>/dev/null
+    local id names=(-path "*/$(basename "$LAB_DIR")*")
+    for id in ${LAB_MANAGED_PLUGINS:-}; do names+=(-o -path "*/$id*"); done
+    find /sys/fs/cgroup -mindepth 1 -maxdepth 5 -depth -type d \( "${names[@]}" \) 2>/dev/null
 }
 
 lab_remove_cgroups() {
@@ -434,7 +452,7 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
         holder) LAB_DIR=$3 && lab_holder "$2" ;;
         room) lab_room "$2" "$3" ;;
         up | down | in | net | image | engine_start | engine_stop | engine_kill | plugin_start | plugin_stop | \
-            plugin_kill | etcd_start | etcd_stop | etcd_kill)
+            plugin_kill | managed_plugin | etcd_start | etcd_stop | etcd_kill)
             "lab_$1" "${@:2}" ;;
         *) sed -n '5,/^LAB_SELF/{/^#/s/^# \{0,1\}//p}' "$LAB_SELF" && exit 64 ;;
     esac

@@ -9,8 +9,10 @@ public struct NetworkRecord: Hashable, Sendable {
     public var id: String
     /// Docker's name; CreateNetwork does not tell it, the engine's API does soon after.
     public var name: String?
-    /// The node whose engine knows this network.
-    public var node: String
+    /// The nodes whose engines know this network, several where a Swarm or a cluster store spans it; with each the next
+    /// hop of its endpoints there, 1...254: 169.254.1.N and fe80::N. It differs between a node's networks, because one
+    /// container cannot have the same route on two interfaces.
+    public var nextHops: [String: Int]
     /// The subnets as Docker knows them; 0.0.0.0/0 and ::/0 stand for any pool of the family.
     public var subnets: [CIDR]
     /// Names of the pools that hold `subnets`; empty for any pool.
@@ -19,9 +21,6 @@ public struct NetworkRecord: Hashable, Sendable {
     public var profile: String?
     /// False where the user asked for no profile.
     public var wantsProfile: Bool
-    /// Which next hop its endpoints use, 1...254: 169.254.1.N and fe80::N. Differs between a node's networks, because
-    /// one container cannot have the same route on two interfaces.
-    public var nextHop: Int
     /// No way out of the pools (`docker network create --internal`).
     public var isInternal: Bool
     /// Docker's `-o` options, as given.
@@ -33,18 +32,17 @@ public struct NetworkRecord: Hashable, Sendable {
     public var unknown: [String: JSONValue] = [:]
 
     public init(
-        id: String, name: String? = nil, node: String, subnets: [CIDR], pools: [String], profile: String? = nil,
-        wantsProfile: Bool = true, nextHop: Int, isInternal: Bool = false, options: [String: String] = [:],
+        id: String, name: String? = nil, nextHops: [String: Int] = [:], subnets: [CIDR], pools: [String],
+        profile: String? = nil, wantsProfile: Bool = true, isInternal: Bool = false, options: [String: String] = [:],
         labels: [String: String] = [:], created: String
     ) {
         self.id = id
         self.name = name
-        self.node = node
+        self.nextHops = nextHops
         self.subnets = subnets
         self.pools = pools
         self.profile = profile
         self.wantsProfile = wantsProfile
-        self.nextHop = nextHop
         self.isInternal = isInternal
         self.options = options
         self.labels = labels
@@ -52,11 +50,14 @@ public struct NetworkRecord: Hashable, Sendable {
     }
 
     public var key: Key { Key.network(id) }
+
+    /// Told by the form of its id.
+    public var isOfSwarm: Bool { id.utf8.count < 64 }
 }
 
 extension NetworkRecord: Codable {
     enum CodingKeys: String, CodingKey, CaseIterable {
-        case id, name, node, subnets, pools, profile, wantsProfile, nextHop, isInternal = "internal", options, labels
+        case id, name, nextHops, subnets, pools, profile, wantsProfile, isInternal = "internal", options, labels
         case created
     }
 
@@ -64,12 +65,11 @@ extension NetworkRecord: Codable {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         id = try container.decode(String.self, forKey: .id)
         name = try container.decodeIfPresent(String.self, forKey: .name)
-        node = try container.value(.node, default: "")
+        nextHops = try container.value(.nextHops, default: [:])
         subnets = try container.value(.subnets, default: [])
         pools = try container.value(.pools, default: [])
         profile = try container.decodeIfPresent(String.self, forKey: .profile)
         wantsProfile = try container.value(.wantsProfile, default: true)
-        nextHop = try container.value(.nextHop, default: 1)
         isInternal = try container.value(.isInternal, default: false)
         options = try container.value(.options, default: [:])
         labels = try container.value(.labels, default: [:])
@@ -81,12 +81,11 @@ extension NetworkRecord: Codable {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(id, forKey: .id)
         try container.encodeIfPresent(name, forKey: .name)
-        try container.encode(node, forKey: .node)
+        try container.encode(nextHops, forKey: .nextHops)
         try container.encode(subnets, forKey: .subnets)
         try container.encode(pools, forKey: .pools)
         try container.encodeIfPresent(profile, forKey: .profile)
         try container.encode(wantsProfile, forKey: .wantsProfile)
-        try container.encode(nextHop, forKey: .nextHop)
         try container.encodeIfTrue(isInternal, forKey: .isInternal)
         try container.encodeUnlessEmpty(options, forKey: .options)
         try container.encodeUnlessEmpty(labels, forKey: .labels)

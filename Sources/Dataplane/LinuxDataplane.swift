@@ -3,7 +3,7 @@
 
 import Addressing
 import CalicoModel
-import LinuxNetwork
+public import LinuxNetwork
 import Logging
 
 /// Our own dataplane: links and routes over netlink, rules in a table of nftables.
@@ -40,14 +40,16 @@ public actor LinuxDataplane: Dataplane {
 
     /// - Parameters:
     ///   - node: Calico's name of this host.
+    ///   - sysctl: the settings of that namespace, writable.
     ///   - namespace: only tests work in another one than this process's.
     public init(
-        node: String, options: RulesetOptions = .init(), logger: Logger, namespace: NetworkNamespace = .own
+        node: String, options: RulesetOptions = .init(), sysctl: Sysctl = Sysctl(), logger: Logger,
+        namespace: NetworkNamespace = .own
     ) {
         self.node = node
         self.namespace = namespace
         self.logger = logger
-        interfaces = InterfaceTable(namespace: namespace, logger: logger)
+        interfaces = InterfaceTable(namespace: namespace, sysctl: sysctl, logger: logger)
         rules = RulesetTable(node: node, options: options, namespace: namespace, logger: logger)
         forwardRule = DockerForwardRule(mark: options.acceptMark, namespace: namespace, logger: logger)
         remover = LinkRemover(namespace: namespace, logger: logger)

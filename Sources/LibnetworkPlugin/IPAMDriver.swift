@@ -135,8 +135,11 @@ public struct IPAMDriver: Sendable {
         let family = try self.family(of: pool)
         let assigned = try await assign(
             AddressRequest(
-                family: family, scope: pool.scope, address: address, owner: owner(of: request),
-                mayReplace: { [replica, node] in Orphan.isReplaceable($0, $1, node: node, in: replica) }))
+                family: family, scope: pool.scope, address: address, owner: owner(of: request, address),
+                mayReplace: { [replica, node] in
+                    $1.isSwarmReservation && (request.mac != nil || request.isForSwarmManager)
+                        || Orphan.isReplaceable($0, $1, node: node, in: replica)
+                }))
         return RequestAddressReply(Address: CIDR(host: assigned).description)
     }
 
@@ -144,6 +147,8 @@ public struct IPAMDriver: Sendable {
         do { return try await allocator.assign(request) } catch {
             // Matching the case in `catch` itself crashes the compiler (Swift 6.3).
             guard case .taken(let address, let owner) = error else { throw error }
+            // A manager that takes over asks again for what its tasks use.
+            if owner.isSwarmTask, request.owner.isSwarmReservation { return address }
             let user = replica.read { $0.endpoint(using: address).map { EndpointWords(endpoint: $0.value).text } }
             throw PluginError("address \(address) is already assigned to \(user ?? owner.words)")
         }
@@ -176,13 +181,17 @@ public struct IPAMDriver: Sendable {
     }
 
     /// One handle per owner, so that what one container holds can be found and freed as a whole.
-    private func owner(of request: RequestAddressRequest) -> AllocationAttributes {
+    private func owner(of request: RequestAddressRequest, _ address: IPAddress?) -> AllocationAttributes {
         var facts = ["node": node, "timestamp": Timestamp.text(.now)]
         facts["mac"] = request.mac?.description
         facts["container"] = request.container
-        // Endpoints always come with a MAC (RequiresMACAddress); what comes without is an --aux-address.
-        let label = request.mac.map { $0.description.filter { $0 != ":" } } ?? "reserved"
-        return AllocationAttributes(handleID: "\(Orphan.handlePrefix(node: node))\(label)", secondary: facts)
+        // Endpoints always come with a MAC (RequiresMACAddress); what else comes without is an --aux-address.
+        let other = request.isForSwarmManager ? "swarm" : "reserved"
+        let label = request.mac.map { $0.description.filter { $0 != ":" } } ?? other
+        let owner = AllocationAttributes(handleID: "\(Orphan.handlePrefix(node: node))\(label)", secondary: facts)
+        if request.isForSwarmManager { return owner.reservingForSwarm() }
+        let holder = address.flatMap { address in replica.read { $0.owner(of: address) } }
+        return holder?.isSwarmReservation == true ? owner.usingSwarmReservation() : owner
     }
 
     func releaseAddress(_ request: ReleaseAddressRequest) async throws -> EmptyReply {

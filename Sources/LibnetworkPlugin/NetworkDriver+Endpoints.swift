@@ -30,7 +30,7 @@ extension NetworkDriver {
         defer { nextHops.end(network.id) }
         try await commit { state in
             var network = network
-            network.nextHop = nextHop(of: network.id, in: state)
+            network.nextHops[node] = nextHop(of: network.id, in: state)
             return try state.adding(endpoint, to: network, profile: profile == networkProfile ? profile : nil)
         }
         return CreateEndpointReply(Interface: .init(MacAddress: given == nil ? mac.description : nil))
@@ -117,7 +117,7 @@ extension ClusterState {
         }
         transaction.merge(replacing(endpoint))
         if let profile, network.wantsProfile { transaction.merge(providing(profile, for: network)) }
-        transaction.merge(recording(network, profile: profile))
+        transaction.merge(recording(network, profile: profile, node: endpoint.spec.node))
         return transaction
     }
 
@@ -142,10 +142,11 @@ extension ClusterState {
         return transaction
     }
 
-    /// The network's record with name and profile, if it lacks them.
-    private func recording(_ network: NetworkRecord, profile: String?) -> Transaction {
+    /// The network's record with name, profile and the node's next hop, if it lacks them.
+    private func recording(_ network: NetworkRecord, profile: String?, node: String) -> Transaction {
         let seen = networks[network.id]
         var record = seen?.value ?? network
+        record.nextHops[node] = record.nextHops[node] ?? network.nextHops[node]
         record.name = record.name ?? network.name
         if record.wantsProfile { record.profile = record.profile ?? profile }
         guard record != seen?.value else { return Transaction() }

@@ -16,11 +16,14 @@ extension NetworkDriver {
             request.networkID, subnets: try subnets(of: request), options: options, isInternal: request.isInternal)
         defer { nextHops.end(record.id) }
         try await commit { state in
-            guard state.networks[record.id] == nil else { return nil }
-            var record = record
-            record.pools = state.poolNames(of: record.subnets)
-            record.nextHop = nextHop(of: record.id, in: state)
-            return Transaction(if: [.absent(record.key)], writes: [.put(record.key, record)])
+            let seen = state.networks[record.id]
+            guard seen?.value.nextHops[node] == nil else { return nil }
+            // A Swarm's network has the same id on every node that runs tasks of it.
+            var joined = seen?.value ?? record
+            joined.subnets += record.subnets.filter { !joined.subnets.contains($0) }
+            joined.pools = state.poolNames(of: joined.subnets)
+            joined.nextHops[node] = nextHop(of: record.id, in: state)
+            return Transaction(if: [.asSeen(joined.key, seen?.revision)], writes: [.put(joined.key, joined)])
         }
         return EmptyReply()
     }
@@ -30,19 +33,22 @@ extension NetworkDriver {
         _ id: String, name: String? = nil, subnets: [CIDR], options: NetworkOptions, isInternal: Bool
     ) -> NetworkRecord {
         NetworkRecord(
-            id: id, name: name, node: node, subnets: subnets, pools: [],
-            profile: options.profile == "none" ? nil : options.profile,
-            wantsProfile: settings.createsProfiles && options.profile != "none", nextHop: 1, isInternal: isInternal,
+            id: id, name: name, subnets: subnets, pools: [], profile: options.profile == "none" ? nil : options.profile,
+            wantsProfile: settings.createsProfiles && options.profile != "none", isInternal: isInternal,
             options: options.text, labels: options.labels, created: Timestamp.text(.now))
     }
 
     func deleteNetwork(_ request: NetworkRequest) async throws -> EmptyReply {
         try await commit { state in
-            guard let record = state.networks[request.networkID] else { return nil }
-            var transaction = Transaction(
-                if: [.unchanged(record.value.key, since: record.revision)], writes: [.delete(record.value.key)])
-            if let profile = record.value.profile {
-                transaction.merge(state.removing(profile, besidesNetwork: record.value.id))
+            guard let seen = state.networks[request.networkID] else { return nil }
+            let key = seen.value.key
+            if let rest = seen.value.remainder(without: node) {
+                guard rest != seen.value else { return nil }
+                return Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.put(key, rest)])
+            }
+            var transaction = Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.delete(key)])
+            if let profile = seen.value.profile {
+                transaction.merge(state.removing(profile, besidesNetwork: seen.value.id))
             }
             return transaction
         }
@@ -54,8 +60,8 @@ extension NetworkDriver {
         try (request.ipv4 + request.ipv6).map { data in
             guard data.addressSpace.isEmpty || data.addressSpace.hasPrefix("Calico") else {
                 throw PluginError(
-                    "Non-Calico IPAM driver is used. A calico network needs Calico's addresses: "
-                        + "docker network create -d calico --ipam-driver calico-ipam NAME")
+                    "Non-Calico IPAM driver is used. A calico network needs Calico's addresses: docker network create "
+                        + "-d calico --ipam-driver calico-ipam NAME; with the managed plugin its name stands for both")
             }
             guard let subnet = CIDR(data.pool) else {
                 throw PluginError("the engine sent \"\(data.pool)\" as the network's subnet, which is none")
@@ -136,6 +142,17 @@ extension ClusterState {
 }
 
 extension NetworkRecord {
+    /// What remains of it when a node's engine has removed it; `nil` where it is gone.
+    ///
+    /// A Swarm's network comes and goes on each node by itself. Any other is gone everywhere: of one engine, or of a
+    /// cluster store.
+    fileprivate func remainder(without node: String) -> NetworkRecord? {
+        guard isOfSwarm else { return nil }
+        var rest = self
+        rest.nextHops[node] = nil
+        return rest.nextHops.isEmpty ? nil : rest
+    }
+
     /// The profile that comes with the network's first endpoint.
     ///
     /// One that the user has named may be shared with networks that are not internal; there the dataplane's rule about

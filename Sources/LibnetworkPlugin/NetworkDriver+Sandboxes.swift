@@ -15,7 +15,7 @@ extension NetworkDriver {
             )
         }
         let network = network(request.networkID)?.value
-        let hop = network?.nextHop ?? 1
+        let hop = network?.nextHops[node] ?? 1
         let options = network.map(NetworkOptions.init(of:))
         let nextHops = NextHops(number: hop)
         try await dataplane.connect(
@@ -57,7 +57,7 @@ struct NextHops {
     let v4: IPAddress
     let v6: IPAddress
 
-    /// - Parameter number: 1...254, see `NetworkRecord.nextHop`.
+    /// - Parameter number: 1...254, see `NetworkRecord.nextHops`.
     init(number: Int) {
         v4 = IPAddress(family: .v4, value: 0xa9fe_0100 + UInt128(number))
         v6 = IPAddress(family: .v6, value: 0xfe80 << 112 + UInt128(number))

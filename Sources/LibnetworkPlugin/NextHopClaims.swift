@@ -25,10 +25,9 @@ final class NextHopClaims: Sendable {
 }
 
 extension NetworkDriver {
-    /// The network's next hop, claimed until `nextHops.end` where it has no record yet.
+    /// The network's next hop, claimed until `nextHops.end` where no record says it yet.
     func nextHop(of network: String, in state: borrowing ClusterState) -> Int {
-        if let record = state.networks[network] { return record.value.nextHop }
-        return nextHops.claim(
-            for: network, besides: Set(state.networks.values.filter { $0.value.node == node }.map(\.value.nextHop)))
+        if let hop = state.networks[network]?.value.nextHops[node] { return hop }
+        return nextHops.claim(for: network, besides: Set(state.networks.values.compactMap { $0.value.nextHops[node] }))
     }
 }

@@ -65,6 +65,12 @@ public struct PluginRoutes: Sendable {
         ])
     }
 
+    /// These messages and another driver's on one socket, as a managed plugin has to have them. What `Plugin.Activate`
+    /// answers stays: engines that ask take the socket for this driver alone, and those of a managed plugin do not ask.
+    public func serving(_ other: PluginRoutes) -> PluginRoutes {
+        PluginRoutes(handlers: handlers.merging(other.handlers) { own, _ in own })
+    }
+
     public static func ipamDriver(_ driver: IPAMDriver) -> PluginRoutes {
         PluginRoutes(handlers: [
             "/Plugin.Activate": .constant(["Implements": ["IpamDriver"]]),

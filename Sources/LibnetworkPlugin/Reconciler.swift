@@ -79,7 +79,9 @@ public actor Reconciler {
     private func networksOfThisNode() -> [String: [WorkloadEndpoint]] {
         replica.read { state in
             var networks: [String: [WorkloadEndpoint]] = [:]
-            for record in state.networks.values where record.value.node == node { networks[record.value.id] = [] }
+            for record in state.networks.values where record.value.nextHops[node] != nil {
+                networks[record.value.id] = []
+            }
             for endpoint in state.endpoints.values.map(\.value)
             where endpoint.spec.node == node && endpoint.spec.orchestrator == EndpointIdentity.orchestrator {
                 guard let network = endpoint.networkID else { continue }

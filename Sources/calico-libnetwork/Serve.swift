@@ -10,6 +10,7 @@ import Glibc
 import Hummingbird
 import IPAM
 import LibnetworkPlugin
+import LinuxNetwork
 import Logging
 import ServiceLifecycle
 import UnixSignals
@@ -54,10 +55,13 @@ private struct Daemon {
         self.configuration = configuration
         self.logger = logger
         try Folder.create(configuration.socketDirectory)
-        try SocketOwner.check(["calico", "calico-ipam"].map(configuration.socket))
+        try SocketOwner.check(
+            ["calico", "calico-ipam"].map(configuration.socket)
+                + SocketOwner.servedByManagedPlugins(in: configuration.socketDirectory, named: "calico.sock"))
         store = try await configuration.openDatastore(logger)
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
-        dataplane = LinuxDataplane(node: configuration.node, logger: logger)
+        dataplane = LinuxDataplane(
+            node: configuration.node, sysctl: Sysctl(root: configuration.sysctlRoot), logger: logger)
         let engine = EngineAPI(configuration.engine)
         let allocator = AddressAllocator(replica: replica, node: configuration.node, logger: logger)
         network = NetworkDriver(
@@ -76,7 +80,8 @@ private struct Daemon {
             ])
         var group = ServiceGroupConfiguration(
             services: [
-                server("calico", .networkDriver(network)), server("calico-ipam", .ipamDriver(ipam)),
+                server("calico", .networkDriver(network).serving(.ipamDriver(ipam))),
+                server("calico-ipam", .ipamDriver(ipam)),
                 Background(name: "state") { try await prepareAndFollow() },
             ].map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: quietLogger)
         // A running request has its own, shorter deadline; Docker kills a managed plugin after 10 s.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import FoundationEssentials
 import Glibc
 
 /// Whether a plugin socket belongs to a process that lives. A dead one's file is replaced; taking a live one's away
@@ -13,6 +14,13 @@ enum SocketOwner {
                 description: "another process serves \(path); stop that one first, or set "
                     + "CALICO_LIBNETWORK_SOCKET_DIR to another folder")
         }
+    }
+
+    /// The sockets of managed plugins: each has a folder of its own below the engine's. `doctor` looks for ours there,
+    /// and two daemons on one host are one too many, whichever way they were started.
+    static func servedByManagedPlugins(in directory: String, named file: String) -> [String] {
+        let folders = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+        return folders.sorted().map { "\(directory)/\($0)/\(file)" }.filter(isServed)
     }
 
     static func isServed(_ path: String) -> Bool {

@@ -109,7 +109,8 @@ extension Lab {
 
     func removeContainersAndNetworks() async throws {
         try await run("docker ps -aq | xargs -r docker rm -f")
-        try await run("docker network ls -q --filter driver=calico | xargs -r docker network rm")
+        let drivers = "--filter driver=calico --filter driver=\(Self.managedName)"
+        try await run("docker network ls -q \(drivers) | xargs -r docker network rm")
     }
 
     /// Tries until `condition` holds, at most for `seconds`; says whether it did.

@@ -14,6 +14,8 @@ struct Lab: Sendable {
         /// Where the plugins keep their data: `sqlite`, each its own, or `etcd`, one for all.
         var datastore = ProcessInfo.processInfo.environment["LAB_DATASTORE"] ?? "sqlite"
         var hosts = ["host"]
+        /// The engines run the managed plugin, and the daemon is not started beside them.
+        var isManaged = false
     }
 
     /// The neighbour on the LAN, which has no route to any pool.
@@ -100,10 +102,11 @@ struct Lab: Sendable {
         do {
             try await lab.perform(["up"] + options.hosts)
             for host in options.hosts {
-                try await lab.on(host).startPlugin()
+                if !options.isManaged { try await lab.on(host).startPlugin() }
                 try await lab.on(host).startEngine()
                 try await lab.perform(["image", host])
             }
+            if options.isManaged { try await lab.installManagedPlugins() }
         } catch {
             try? await lab.down(logsNamed: "failed-start")
             throw error
@@ -132,7 +135,7 @@ struct Lab: Sendable {
         log.write(Data("=== \(text)\n".utf8))
     }
 
-    private func perform(_ command: [String]) async throws {
+    func perform(_ command: [String]) async throws {
         let result = await toolbox(command, timeout: 120)
         guard result.succeeded else {
             throw CommandFailure(command: "scripts/lab.sh " + command.joined(separator: " "), result: result)

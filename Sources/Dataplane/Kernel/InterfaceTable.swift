@@ -15,7 +15,7 @@ actor InterfaceTable {
 
     private let namespace: NetworkNamespace
     private let logger: Logger
-    private let sysctl = Sysctl()
+    private let sysctl: Sysctl
     private var socket: RouteSocket?
     private var interfaces: [InterfaceName: Known] = [:]
     private var uplinkMTU: Int?
@@ -27,8 +27,9 @@ actor InterfaceTable {
         let index: Int32
     }
 
-    init(namespace: NetworkNamespace, logger: Logger) {
+    init(namespace: NetworkNamespace, sysctl: Sysctl, logger: Logger) {
         self.namespace = namespace
+        self.sysctl = sysctl
         self.logger = logger
     }
 

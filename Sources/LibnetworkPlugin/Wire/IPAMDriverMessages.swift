@@ -65,6 +65,8 @@ struct RequestAddressRequest: Decodable, LoggedRequest {
 
     var isForGateway: Bool { options["RequestAddressType"] == "com.docker.network.gateway" }
     var mac: MACAddress? { options["com.docker.network.endpoint.macaddress"].flatMap { MACAddress($0) } }
+    /// A Swarm's manager takes addresses for its tasks, wherever these will run.
+    var isForSwarmManager: Bool { mac == nil && options["com.docker.network.ipam.serial"] == "true" }
     /// Engines from 29.0 on tell the container's name.
     var container: String? { options["com.docker.network.endpoint.name"] }
 

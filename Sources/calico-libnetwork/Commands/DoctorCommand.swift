@@ -93,8 +93,11 @@ private struct Examination {
         }
     }
 
+    /// A managed plugin has one socket for both drivers, in a folder of its own.
     private var daemon: [Finding] {
-        ["calico", "calico-ipam"].map { driver in
+        let managed = SocketOwner.servedByManagedPlugins(in: configuration.socketDirectory, named: "calico.sock")
+        guard managed.isEmpty else { return managed.map { .passed("managed plugin", $0) } }
+        return ["calico", "calico-ipam"].map { driver in
             let path = configuration.socket(driver)
             return SocketOwner.isServed(path)
                 ? .passed("socket \(driver)", path)

@@ -15,7 +15,7 @@ struct NetworkCommand: AsyncParsableCommand {
     struct Row: Encodable {
         let id: String
         let name: String?
-        let node: String
+        let nodes: [String]
         let subnets: [String]
         let pools: [String]
         let profile: String?
@@ -26,7 +26,7 @@ struct NetworkCommand: AsyncParsableCommand {
         init(_ record: NetworkRecord, in state: ClusterState) {
             id = record.id
             name = record.name
-            node = record.node
+            nodes = record.nextHops.keys.sorted()
             subnets = record.subnets.map(\.description)
             pools = record.pools
             profile = record.profile

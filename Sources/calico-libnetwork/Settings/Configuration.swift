@@ -28,6 +28,8 @@ struct Configuration {
     let datastore: DatastoreSettings
     let socketDirectory: String
     let node: String
+    /// Where kernel settings are; in a container `/proc/sys` is read-only.
+    let sysctlRoot: String
     let driver: NetworkDriver.Settings
     let requestTimeout: Duration
     let engine: EngineAPI.Address
@@ -54,6 +56,7 @@ struct Configuration {
         datastore = try DatastoreSettings(&reader, readFile: readFile)
         node = try Configuration.node(&reader, readFile, hostName)
         socketDirectory = reader.text("CALICO_LIBNETWORK_SOCKET_DIR", default: "/run/docker/plugins")
+        sysctlRoot = reader.text("CALICO_LIBNETWORK_SYSCTL_ROOT", default: "/proc/sys")
         driver = try Configuration.driver(&reader)
         requestTimeout = try reader.duration("CALICO_LIBNETWORK_REQUEST_TIMEOUT", default: "10s", 1...600)
         engine = try reader.parsed(

@@ -35,7 +35,7 @@ final class Plugin: Sendable {
     init(
         on store: any KeyValueStore, dataplane: RecordingDataplane = RecordingDataplane(),
         engine: RecordedEngine = RecordedEngine(), settings: NetworkDriver.Settings = .init(),
-        limit: Duration = .seconds(60)
+        limit: Duration = .seconds(60), node: String = Plugin.node
     ) async throws {
         let logger = Logger.silent
         self.store = store
@@ -43,14 +43,15 @@ final class Plugin: Sendable {
         self.engine = engine
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
         try await replica.load()
-        allocator = AddressAllocator(replica: replica, node: Self.node, logger: logger)
+        allocator = AddressAllocator(replica: replica, node: node, logger: logger)
         network = NetworkDriver(
-            replica: replica, dataplane: dataplane, engine: engine, node: Self.node, settings: settings,
+            replica: replica, dataplane: dataplane, engine: engine, node: node, settings: settings,
             logger: logger)
         ipam = IPAMDriver(
-            allocator: allocator, replica: replica, dataplane: dataplane, node: Self.node, logger: logger)
+            allocator: allocator, replica: replica, dataplane: dataplane, node: node, logger: logger)
         let responder = { [gate] in PluginResponder(routes: $0, gate: gate, limit: limit, logger: logger) }
-        networkClient = Application(responder: responder(.networkDriver(network)), logger: logger)
+        networkClient = Application(
+            responder: responder(.networkDriver(network).serving(.ipamDriver(ipam))), logger: logger)
         ipamClient = Application(responder: responder(.ipamDriver(ipam)), logger: logger)
         await network.restorePorts()
         await gate.open()
@@ -71,6 +72,9 @@ final class Plugin: Sendable {
     func restarted() async throws -> Plugin {
         try await Plugin(on: store, dataplane: dataplane, engine: engine)
     }
+
+    /// The plugin of another host with the same datastore, as it finds that now.
+    func neighbour(_ node: String) async throws -> Plugin { try await Plugin(on: store, node: node) }
 
     var faults: FaultyStore {
         guard let store = store as? FaultyStore else { preconditionFailure("this plugin's store has no faults") }
