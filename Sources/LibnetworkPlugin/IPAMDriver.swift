@@ -221,12 +221,13 @@ enum Orphan {
         return handle.hasPrefix("libnetwork.") && owner.node ?? node == node
     }
 
-    /// Allocated for an endpoint of this node that never came or is gone.
+    /// Allocated for an endpoint of this node that never came or is gone, or for a Swarm that has no network any more.
     static func isOrphan(
         _ address: IPAddress, _ owner: AllocationAttributes, node: String, at now: Date,
         in state: borrowing ClusterState
     ) -> Bool {
-        guard owner.handleID?.hasPrefix(handlePrefix(node: node)) == true, owner.secondary["mac"] != nil,
+        guard owner.handleID?.hasPrefix(handlePrefix(node: node)) == true,
+            owner.secondary["mac"] != nil || owner.isSwarmReservation && !state.hasSwarmNetwork,
             state.endpointsByAddress[address] == nil, !hidesEndpoints(state),
             let since = owner.secondary["timestamp"].flatMap(Timestamp.date)
         else { return false }

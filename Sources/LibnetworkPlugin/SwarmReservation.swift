@@ -2,13 +2,15 @@
 // Copyright the calico-libnetwork authors
 
 import CalicoModel
+import Datastore
 
 // A Swarm network of global scope has two who ask for each address, and two who give it back. The manager takes one for
 // every task and service ahead of time, without a MAC; the node that runs the task then asks for that very address. After
 // a change of leader the new manager asks for all of them once more (swarmkit `cnmallocator`).
 //
 // The task's allocation takes the place of the manager's. It ends with the task, and what the manager gives back after
-// that is nobody's any more. An address that no task came for, a service's for example, is freed by the manager.
+// that is nobody's any more. An address that no task came for, a service's for example, is freed by the manager. What it
+// forgets, because a network or the Swarm ended first, is freed when no network of a Swarm is left.
 
 extension AllocationAttributes {
     private static let swarmKey = "swarm"
@@ -28,4 +30,8 @@ extension AllocationAttributes {
         owner.secondary[Self.swarmKey] = mark
         return owner
     }
+}
+
+extension ClusterState {
+    var hasSwarmNetwork: Bool { networks.values.contains { $0.value.isOfSwarm } }
 }

@@ -4,6 +4,7 @@
 import Addressing
 import CalicoModel
 import Datastore
+import Foundation
 import Testing
 
 @testable import LibnetworkPlugin
@@ -144,6 +145,21 @@ import Testing
         }
         #expect(successor.holder(of: waiting)?.node == "host-3")
         #expect(successor.holder(of: used)?.node == "host-2")
+    }
+
+    @Test func `what it has forgotten is free when the Swarm has no network any more, and not before`() async throws {
+        let id = "qazi7mnpl7br0mqmsf7jvlnu5"
+        let manager = try await Plugin.fresh(engine: RecordedEngine([id: .init(name: "web")]))
+        try await manager.createNetwork(id)
+        let address = try #require(try await reserve(manager).address)
+        let later = Date.now.addingTimeInterval(Orphan.grace + 600)
+        await manager.reconciler().sweep(at: later)
+        #expect(manager.holder(of: address) != nil)
+        try await manager.deleteNetwork(id)
+        await manager.reconciler().sweep()
+        #expect(manager.holder(of: address) != nil)
+        await manager.reconciler().sweep(at: later)
+        try await manager.expectNothingLeft()
     }
 
     @Test func `neither --ip's holder nor a reserved --aux-address gives way to a manager`() async throws {
