@@ -21,7 +21,7 @@ extension SystemTests {
 
         @Test(.cleanAfterwards)
         func `a node-local network: tasks on both nodes, found by name, reachable from either`() async throws {
-            try await withSwarm {
+            try await withSwarm(scope: "local") {
                 for node in nodes {
                     try await node.run(
                         "docker network create --config-only --ipam-driver \(Lab.managedName) "
@@ -48,8 +48,7 @@ extension SystemTests {
 
         @Test(.cleanAfterwards)
         func `a network of global scope: the manager takes addresses, and tasks on both nodes use them`() async throws {
-            try await setScope("global")
-            try await withSwarm {
+            try await withSwarm(scope: "global") {
                 try await manager.run(
                     "docker network create -d \(Lab.managedName) --ipam-driver \(Lab.managedName) "
                         + "--subnet 192.168.0.0/16 --attachable web")
@@ -60,7 +59,6 @@ extension SystemTests {
                 try await expectVisitors(tasks)
                 try await expectNetworkFollowsTasks()
             }
-            try await setScope("local")
         }
 
         // MARK: What holds
@@ -147,7 +145,8 @@ extension SystemTests {
 
         // MARK: The swarm
 
-        private func withSwarm(_ body: () async throws -> Void) async throws {
+        private func withSwarm(scope: String, _ body: () async throws -> Void) async throws {
+            try await setScope(scope)
             let image = "\(manager.directory)/bb.tar"
             try await manager.run("docker save bb >\(image)")
             try await worker.run("docker load -q <\(image)")
@@ -160,12 +159,19 @@ extension SystemTests {
             try outcome.get()
         }
 
-        /// A new manager asks for the scope anew.
+        /// A new Swarm's manager asks for the scope anew.
         private func setScope(_ scope: String) async throws {
-            for node in nodes {
-                try await node.run("docker plugin disable -f calico")
-                try await node.run("docker plugin set calico CALICO_LIBNETWORK_SCOPE=\(scope)")
-                try await node.run("docker plugin enable calico")
+            let setting = "CALICO_LIBNETWORK_SCOPE=\(scope)"
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for node in nodes {
+                    group.addTask {
+                        if try await node.run("docker plugin inspect calico").contains(setting) { return }
+                        try await node.run(
+                            "docker plugin disable -f calico && docker plugin set calico \(setting) "
+                                + "&& docker plugin enable calico")
+                    }
+                }
+                try await group.waitForAll()
             }
         }
 
