@@ -305,14 +305,15 @@ lab_signal() {
     lab_wait "$4" test -s "$base.status" || lab_fail "$2 of $1 still runs $4 s after SIG$3"
 }
 
-# One etcd for all hosts of the lab, on the LAN. Its data is on disk: what it says is kept, is kept.
+# One etcd for all hosts of the lab, on the LAN. Its data is on disk: what it says is kept, is kept. Its v2 API is for
+# engines with a cluster store, which know no other.
 lab_etcd_start() {
     local url=http://172.30.0.1:2379
     command -v etcd >/dev/null || lab_fail "there is no etcd: Debian's etcd-server has it" || return 1
     lab_background outside etcd env ETCD_UNSUPPORTED_ARCH="$(uname -m | sed 's/aarch64/arm64/;t;d')" \
         etcd --name lab --data-dir /var/lib/etcd --listen-client-urls "$url" --advertise-client-urls "$url" \
         --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
-        --initial-cluster lab=http://127.0.0.1:2380
+        --initial-cluster lab=http://127.0.0.1:2380 --enable-v2=true
     lab_wait 20 lab_etcd_answers "$url" || { tail -n 20 "$LAB_DIR/outside/etcd.log" >&2; return 1; }
     echo "$url" >"$LAB_DIR/etcd"
 }

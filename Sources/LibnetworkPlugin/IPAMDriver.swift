@@ -19,17 +19,20 @@ public struct IPAMDriver: Sendable {
     let replica: Replica<ClusterState>
     let dataplane: any Dataplane
     let node: String
+    /// Networks are on every node: one that is made here may be removed elsewhere.
+    let isGlobal: Bool
     let logger: Logger
     private let loops = LoopBreaker()
 
     public init(
         allocator: AddressAllocator, replica: Replica<ClusterState>, dataplane: any Dataplane, node: String,
-        logger: Logger
+        isGlobal: Bool, logger: Logger
     ) {
         self.allocator = allocator
         self.replica = replica
         self.dataplane = dataplane
         self.node = node
+        self.isGlobal = isGlobal
         self.logger = logger
     }
 
@@ -129,10 +132,10 @@ public struct IPAMDriver: Sendable {
             throw PluginError("there is no pool \"\(request.poolID)\"; recreate the network")
         }
         let address = try parse(request.address)
-        if request.isForGateway { return try gateway(address, pool) }
+        if request.isForGateway { return try await gateway(address, pool) }
         // A Swarm worker repeats the dummy gateway as an ordinary address.
         if let address, address.isUnspecified { return RequestAddressReply(Address: "\(address)/0") }
-        let family = try self.family(of: pool)
+        let family = try await self.family(of: pool)
         let assigned = try await assign(
             AddressRequest(
                 family: family, scope: pool.scope, address: address, owner: owner(of: request, address),
@@ -163,17 +166,24 @@ public struct IPAMDriver: Sendable {
         return address
     }
 
-    private func family(of pool: PoolID) throws -> IPAddress.Family {
-        if let family = pool.family { return family }
-        guard case .pool(let name, _, _) = pool.scope, let found = replica.read({ $0.pools[name]?.value }) else {
+    private func family(of pool: PoolID) async throws -> IPAddress.Family {
+        if let family = pool.family ?? knownFamily(of: pool) { return family }
+        // Another host may have made the pool, and a network of global scope on it, a moment ago.
+        await replica.refresh()
+        guard let family = knownFamily(of: pool) else {
             throw PluginError("IP pool \(pool) no longer exists; recreate the pool, or the network on another one")
         }
-        return found.spec.family
+        return family
     }
 
-    private func gateway(_ address: IPAddress?, _ pool: PoolID) throws -> RequestAddressReply {
+    private func knownFamily(of pool: PoolID) -> IPAddress.Family? {
+        guard case .pool(let name, _, _) = pool.scope else { return nil }
+        return replica.read { $0.pools[name]?.value.spec.family }
+    }
+
+    private func gateway(_ address: IPAddress?, _ pool: PoolID) async throws -> RequestAddressReply {
         guard let address, !address.isUnspecified else {
-            return RequestAddressReply(Address: (try? family(of: pool)) == .v6 ? "::/0" : "0.0.0.0/0")
+            return RequestAddressReply(Address: (try? await family(of: pool)) == .v6 ? "::/0" : "0.0.0.0/0")
         }
         throw PluginError(
             "Calico IPAM does not support specifying a gateway. A Calico network has no gateway address: "
@@ -186,7 +196,7 @@ public struct IPAMDriver: Sendable {
         facts["mac"] = request.mac?.description
         facts["container"] = request.container
         // Endpoints always come with a MAC (RequiresMACAddress); what else comes without is an --aux-address.
-        let other = request.isForSwarmManager ? "swarm" : "reserved"
+        let other = request.isForSwarmManager ? "swarm" : Orphan.reservation
         let label = request.mac.map { $0.description.filter { $0 != ":" } } ?? other
         let owner = AllocationAttributes(handleID: "\(Orphan.handlePrefix(node: node))\(label)", secondary: facts)
         if request.isForSwarmManager { return owner.reservingForSwarm() }
@@ -198,7 +208,9 @@ public struct IPAMDriver: Sendable {
         guard let address = try parse(request.address), !address.isUnspecified else { return EmptyReply() }
         let endpoint = replica.read { $0.endpoint(using: address)?.value }
         let owner = try await allocator.release(
-            .init(address) { [node] in Orphan.isOurs($0, node: node) })
+            .init(address) { [node, isGlobal] in
+                Orphan.isOurs($0, node: node) || isGlobal && Orphan.isReservation($0)
+            })
         guard owner != nil else { return EmptyReply() }
         // The engine crashed and never said Leave: the address is free now, so its old interface must go as well.
         if let endpoint, endpoint.spec.node == node, endpoint.spec.addresses == [address] {
@@ -213,12 +225,21 @@ enum Orphan {
     /// An endpoint follows its address within the request's deadline, if it comes at all.
     static let grace: TimeInterval = 60
 
+    /// Ends the handle of an `--aux-address`.
+    static let reservation = "reserved"
+
     static func handlePrefix(node: String) -> String { "libnetwork.\(node)." }
 
     /// Ours to release: allocated here, or by the Go plugin, which left no owner.
     static func isOurs(_ owner: AllocationAttributes, node: String) -> Bool {
         guard let handle = owner.handleID else { return owner.node == nil || owner.node == node }
         return handle.hasPrefix("libnetwork.") && owner.node ?? node == node
+    }
+
+    /// An `--aux-address`, of whichever node: the network it belongs to may be removed on another one.
+    static func isReservation(_ owner: AllocationAttributes) -> Bool {
+        owner.secondary["mac"] == nil && owner.handleID?.hasPrefix("libnetwork.") == true
+            && owner.handleID?.hasSuffix(".\(reservation)") == true
     }
 
     /// Allocated for an endpoint of this node that never came or is gone, or for a Swarm that has no network any more.

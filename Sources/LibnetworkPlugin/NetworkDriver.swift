@@ -23,6 +23,9 @@ public struct NetworkDriver: Sendable {
         public var namespace = "libnetwork"
 
         public init() {}
+
+        /// Every engine of the cluster store knows every network; only the one that makes it tells its plugin.
+        public var isGlobal: Bool { scope == "global" }
     }
 
     let replica: Replica<ClusterState>

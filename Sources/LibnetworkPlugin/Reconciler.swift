@@ -15,10 +15,11 @@ public import Logging
 ///   whose connection broke is repeated without its arguments.
 /// - Endpoints the engine no longer knows, once their interface is dead too. The interface decides: an engine that
 ///   answers for another host must not cost anybody a running container.
-/// - Networks the engine no longer knows.
+/// - Networks the engine no longer knows, once no endpoint of any node is on them.
 /// - Blocks of this host that have long been empty.
 ///
-/// An endpoint or network must be found missing twice, a sweep apart.
+/// An endpoint or network must be found missing twice, a sweep apart. An engine whose cluster store is away says of each
+/// network of global scope that there is none: it is believed while it knows of at least one.
 public actor Reconciler {
     private let driver: NetworkDriver
     private let allocator: AddressAllocator
@@ -61,11 +62,12 @@ public actor Reconciler {
         }
         var missing: Set<String> = []
         let networks = networksOfThisNode()
+        let answers = await lookUp(networks.keys)
+        let seesAllNetworks = !driver.settings.isGlobal || answers.values.contains { $0?.isGlobal == true }
         for (id, endpoints) in networks {
-            let known: EngineNetwork?
             // No answer is no evidence.
-            do { known = try await engine.lookUp(id) } catch { continue }
-            if known == nil, endpoints.isEmpty { missing.insert(id) }
+            guard let known = answers[id] else { continue }
+            if known == nil, seesAllNetworks, !hasEndpoints(id) { missing.insert(id) }
             for endpoint in endpoints where known?.endpoints.contains(endpoint.spec.endpoint) != true {
                 guard await driver.dataplane.isIdle(interfaceName: endpoint.spec.interfaceName) else { continue }
                 missing.insert(endpoint.spec.endpoint)
@@ -74,6 +76,19 @@ public actor Reconciler {
             if missing.contains(id), suspects.contains(id) { await removeNetwork(id) }
         }
         suspects = missing
+    }
+
+    /// What the engine says of each network; nothing of those it gave no answer about.
+    private func lookUp(_ networks: some Sequence<String>) async -> [String: EngineNetwork?] {
+        var answers: [String: EngineNetwork?] = [:]
+        for id in networks {
+            do { answers.updateValue(try await engine.lookUp(id), forKey: id) } catch { continue }
+        }
+        return answers
+    }
+
+    private func hasEndpoints(_ network: String) -> Bool {
+        replica.read { state in state.endpoints.values.contains { $0.value.networkID == network } }
     }
 
     private func networksOfThisNode() -> [String: [WorkloadEndpoint]] {

@@ -68,7 +68,8 @@ private struct Daemon {
             replica: replica, dataplane: dataplane, engine: engine, node: configuration.node,
             settings: configuration.driver, logger: logger)
         ipam = IPAMDriver(
-            allocator: allocator, replica: replica, dataplane: dataplane, node: configuration.node, logger: logger)
+            allocator: allocator, replica: replica, dataplane: dataplane, node: configuration.node,
+            isGlobal: configuration.driver.isGlobal, logger: logger)
         reconciler = Reconciler(driver: network, allocator: allocator, engine: engine, logger: logger)
     }
 
@@ -78,6 +79,7 @@ private struct Daemon {
             metadata: [
                 "version": "\(Version.text)", "node": "\(configuration.node)", "store": "\(configuration.datastore)",
             ])
+        warnOfSeparateDatastores()
         var group = ServiceGroupConfiguration(
             services: [
                 server("calico", .networkDriver(network).serving(.ipamDriver(ipam))),
@@ -90,6 +92,15 @@ private struct Daemon {
         try await ServiceGroup(configuration: group).run()
         await dataplane.stop()
         logger.notice("stopped")
+    }
+
+    private func warnOfSeparateDatastores() {
+        guard configuration.driver.isGlobal, case .sqlite = configuration.datastore else { return }
+        logger.warning(
+            """
+            networks of scope global are on every host, but this datastore is this host's own: two hosts would give the \
+            same addresses. Set ETCD_ENDPOINTS, or CALICO_LIBNETWORK_SCOPE=local
+            """)
     }
 
     private var quietLogger: Logger {

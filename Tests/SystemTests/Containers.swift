@@ -108,7 +108,13 @@ extension Lab {
     func echoRequestsAtHost() async throws -> Int { try countEchoRequests(in: await run("cat /proc/net/snmp")) }
 
     func removeContainersAndNetworks() async throws {
-        try await run("docker ps -aq | xargs -r docker rm -f")
+        try await removeContainers()
+        try await removeNetworks()
+    }
+
+    func removeContainers() async throws { try await run("docker ps -aq | xargs -r docker rm -f") }
+
+    func removeNetworks() async throws {
         let drivers = "--filter driver=calico --filter driver=\(Self.managedName)"
         try await run("docker network ls -q \(drivers) | xargs -r docker network rm")
     }

@@ -16,6 +16,19 @@ struct Lab: Sendable {
         var hosts = ["host"]
         /// The engines run the managed plugin, and the daemon is not started beside them.
         var isManaged = false
+        /// Settings of the plugins, `NAME=VALUE`.
+        var settings: [String] = []
+        /// The engines keep their networks of global scope in the lab's etcd.
+        var clusterStore = false
+
+        /// Further arguments of a host's engine.
+        fileprivate func engineArguments(of host: String) -> [String] {
+            guard clusterStore, let number = hosts.firstIndex(of: host) else { return [] }
+            return [
+                "--cluster-store", "etcd://\(Lab.outside):2379",
+                "--cluster-advertise", "172.30.0.\(11 + number):2376",
+            ]
+        }
     }
 
     /// The neighbour on the LAN, which has no route to any pool.
@@ -70,10 +83,12 @@ struct Lab: Sendable {
 
     // MARK: Daemons
 
-    func startPlugin(_ variables: String...) async throws { try await perform(["plugin_start", host] + variables) }
+    func startPlugin(_ variables: String...) async throws {
+        try await perform(["plugin_start", host] + options.settings + variables)
+    }
     func stopPlugin() async throws { try await perform(["plugin_stop", host]) }
     func killPlugin() async throws { try await perform(["plugin_kill", host]) }
-    func startEngine() async throws { try await perform(["engine_start", host]) }
+    func startEngine() async throws { try await perform(["engine_start", host] + options.engineArguments(of: host)) }
     func stopEngine() async throws { try await perform(["engine_stop", host]) }
     func killEngine() async throws { try await perform(["engine_kill", host]) }
     func startEtcd() async throws { try await perform(["etcd_start"]) }

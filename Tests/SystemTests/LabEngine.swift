@@ -18,6 +18,9 @@ enum LabEngine: String, CustomStringConvertible {
     /// Debian 12, where the machine's own engine is from, has no Compose v2.
     var hasCompose: Bool { self == .v26_1 || self == .v28_5 }
 
+    /// Docker 23 dropped `--cluster-store`.
+    var hasClusterStore: Bool { self == .machine || self == .v20_10 }
+
     var description: String { self == .machine ? "of this machine" : rawValue }
 }
 

@@ -38,7 +38,9 @@ struct CleanAfterwardsTrait: SuiteTrait, TestTrait, TestScoping {
             outcome = .failure(error)
         }
         lab.mark("cleaning up after \(test.name)")
-        for host in lab.options.hosts { try await lab.on(host).removeContainersAndNetworks() }
+        // A network may have containers on several hosts.
+        for host in lab.options.hosts { try await lab.on(host).removeContainers() }
+        for host in lab.options.hosts { try await lab.on(host).removeNetworks() }
         for host in lab.options.hosts { await lab.on(host).expectNothingLeft(in: test) }
         try outcome.get()
     }

@@ -29,9 +29,12 @@ struct AddressUse: Decodable {
 
 struct Endpoint: Decodable {
     let id: String
+    let node: String
     let addresses: [String]
     let mac: String
     let interface: String
+    let profiles: [String]
+    let labels: [String: String]
 }
 
 struct NetworkSummary: Decodable {

@@ -23,17 +23,20 @@ extension NetworkDirectory {
 public struct EngineNetwork: Sendable {
     public var name: String
     public var isInternal: Bool
+    /// Kept in the engines' cluster store, not in this engine alone.
+    public var isGlobal: Bool
     public var options: [String: String]
     public var subnets: [String]
     /// Ids of its endpoints, those of starting containers included.
     public var endpoints: Set<String>
 
     public init(
-        name: String, isInternal: Bool = false, options: [String: String] = [:], subnets: [String] = [],
-        endpoints: Set<String> = []
+        name: String, isInternal: Bool = false, isGlobal: Bool = false, options: [String: String] = [:],
+        subnets: [String] = [], endpoints: Set<String> = []
     ) {
         self.name = name
         self.isInternal = isInternal
+        self.isGlobal = isGlobal
         self.options = options
         self.subnets = subnets
         self.endpoints = endpoints
@@ -169,6 +172,7 @@ private struct Inspection: Decodable {
 
     let Name: String
     let Internal: Bool?
+    let Scope: String?
     let Options: [String: String]?
     let IPAM: Addresses?
     let Containers: [String: Container]?
@@ -178,7 +182,7 @@ private struct Inspection: Decodable {
         let starting = (Containers ?? [:]).keys.filter { $0.hasPrefix("ep-") }.map { String($0.dropFirst(3)) }
         let running = (Containers ?? [:]).values.compactMap(\.EndpointID)
         return EngineNetwork(
-            name: Name, isInternal: Internal ?? false, options: Options ?? [:],
+            name: Name, isInternal: Internal ?? false, isGlobal: Scope == "global", options: Options ?? [:],
             subnets: IPAM?.Config?.compactMap(\.Subnet) ?? [], endpoints: Set(starting + running))
     }
 }

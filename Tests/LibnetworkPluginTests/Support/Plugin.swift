@@ -33,9 +33,9 @@ final class Plugin: Sendable {
 
     /// On `store`, which an earlier plugin may have filled: what a restarted process finds.
     init(
-        on store: any KeyValueStore, dataplane: RecordingDataplane = RecordingDataplane(),
+        on store: any KeyValueStore, node: String = Plugin.node, dataplane: RecordingDataplane = RecordingDataplane(),
         engine: RecordedEngine = RecordedEngine(), settings: NetworkDriver.Settings = .init(),
-        limit: Duration = .seconds(60), node: String = Plugin.node
+        limit: Duration = .seconds(60)
     ) async throws {
         let logger = Logger.silent
         self.store = store
@@ -45,10 +45,10 @@ final class Plugin: Sendable {
         try await replica.load()
         allocator = AddressAllocator(replica: replica, node: node, logger: logger)
         network = NetworkDriver(
-            replica: replica, dataplane: dataplane, engine: engine, node: node, settings: settings,
-            logger: logger)
+            replica: replica, dataplane: dataplane, engine: engine, node: node, settings: settings, logger: logger)
         ipam = IPAMDriver(
-            allocator: allocator, replica: replica, dataplane: dataplane, node: node, logger: logger)
+            allocator: allocator, replica: replica, dataplane: dataplane, node: node, isGlobal: settings.isGlobal,
+            logger: logger)
         let responder = { [gate] in PluginResponder(routes: $0, gate: gate, limit: limit, logger: logger) }
         networkClient = Application(
             responder: responder(.networkDriver(network).serving(.ipamDriver(ipam))), logger: logger)
