@@ -5,6 +5,10 @@ import CalicoModel
 import Foundation
 
 /// What one engine sent to a plugin pair in the course of many commands, and what it was answered.
+///
+/// `29-constructed` was recorded from no engine: it is made after the sources of moby 29.0 to 29.7, and has what those
+/// added to the wire. The container's name in RequestAddress, subnets without the key Gateway, Leave after a refused
+/// Join and twice after an unusable one, `--ip` without `--subnet`.
 struct Recording {
     struct Exchange: Decodable {
         /// The command that caused it.
@@ -22,7 +26,7 @@ struct Recording {
     let exchanges: [Exchange]
 
     static let names = [
-        "20.10.24", "20.10.24-experiments", "26.1.5", "28.5.2", "28.5.2-experiments",
+        "20.10.24", "20.10.24-experiments", "26.1.5", "28.5.2", "28.5.2-experiments", "29-constructed",
     ]
 
     init(_ name: String) throws {
