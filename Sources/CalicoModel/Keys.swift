@@ -82,6 +82,23 @@ extension Key {
     private static func segment(_ cidr: CIDR) -> String { "\(cidr.address)-\(cidr.prefixLength)" }
 }
 
+// MARK: - Felix's reports
+
+extension Key {
+    /// What Felix tells of itself and of endpoints.
+    public static let felix = Key("/calico/felix/v2/")
+
+    /// The host in a key under which its Felix says that it lives: `/calico/felix/v2/REGION/host/HOST/status`. Felix
+    /// writes it with a lease, where its `reportingInterval` is not 0.
+    public var livingFelixHost: String? {
+        let parts = path.split(separator: "/")
+        guard Key.felix.isPrefix(of: self), parts.count == 7, parts[4] == "host", parts[6] == "status" else {
+            return nil
+        }
+        return String(parts[5])
+    }
+}
+
 // MARK: - Our own
 
 extension Key {

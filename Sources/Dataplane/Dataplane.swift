@@ -15,8 +15,10 @@ public protocol Dataplane: Sendable {
     func start(_ state: [ClusterChange]) async throws
     /// Brings the rules in line; returns once they are in force. Changes that come together share a transaction.
     func apply(_ changes: [ClusterChange]) async
-    /// Makes the endpoint's link pair, with its routes, and puts its rules in force. Undone if it fails.
-    func connect(_ link: EndpointLink) async throws
+    /// Makes the endpoint's link pair, with its routes, and puts its rules in force; the latter two are Felix's where
+    /// it is the host's master. Undone if it fails.
+    @discardableResult
+    func connect(_ link: EndpointLink) async throws -> Connection
     /// Takes the endpoint's routes away at once and its links soon after; an unknown interface is success.
     func disconnect(interfaceName: String) async throws
     /// True where the interface is gone or its other end no longer answers: nobody runs behind it.
@@ -47,6 +49,26 @@ public struct EndpointLink: Sendable {
 
     /// The end that goes to the container, as it is called on the host.
     public static func peerName(of interfaceName: String) -> String { "temp" + interfaceName.dropFirst("cali".count) }
+}
+
+/// Who sets routes, settings and rules of containers' interfaces on a host.
+public enum Master: String, Hashable, Sendable {
+    /// This program.
+    case builtin
+    /// Calico's own agent.
+    case felix
+}
+
+/// An endpoint whose link is there.
+public struct Connection: Sendable {
+    /// The host's interfaces that lead to the same container.
+    public let siblings: Set<String>
+    public let master: Master
+
+    public init(siblings: Set<String>, master: Master) {
+        self.siblings = siblings
+        self.master = master
+    }
 }
 
 /// What the dataplane could not do.

@@ -6,7 +6,8 @@ import CalicoModel
 public import LinuxNetwork
 import Logging
 
-/// Our own dataplane: links and routes over netlink, rules in a table of nftables.
+/// Our own dataplane: links and routes over netlink, rules in a table of nftables. Where a Felix serves this host,
+/// only the links are ours; see `LinuxDataplane+Felix.swift`.
 ///
 /// Netlink and nftables have a thread each, so the work for one endpoint overlaps, and so does that for several.
 public actor LinuxDataplane: Dataplane {
@@ -20,13 +21,22 @@ public actor LinuxDataplane: Dataplane {
 
     private let node: String
     private let namespace: NetworkNamespace
-    private let logger: Logger
-    private let interfaces: InterfaceTable
-    private let rules: RulesetTable
-    private let forwardRule: DockerForwardRule
+    let logger: Logger
+    let interfaces: InterfaceTable
+    let rules: RulesetTable
+    let forwardRule: DockerForwardRule
     private let remover: LinkRemover
+    let felix: FelixObserver
+    let felixTiming: FelixTiming
 
-    private var isStarted = false
+    /// Who has routes, settings and rules in hand.
+    public internal(set) var master = Master.builtin
+    /// What was said last of who should be the master.
+    var verdict: MasterVerdict?
+    /// Since when somebody else should be.
+    var changeIsDueSince: ContinuousClock.Instant?
+    private var felixWatch: Task<Void, Never>?
+    private(set) var isStarted = false
     private var dockerInterfaces: Set<InterfaceName> = []
     /// Links that were down when last heard of.
     private var down: Set<Int32> = []
@@ -40,10 +50,14 @@ public actor LinuxDataplane: Dataplane {
 
     /// - Parameters:
     ///   - node: Calico's name of this host.
+    ///   - choice: who is to be the master of containers' interfaces.
+    ///   - circumstances: asked whenever Felix is looked for.
     ///   - sysctl: the settings of that namespace, writable.
     ///   - namespace: only tests work in another one than this process's.
     public init(
-        node: String, options: RulesetOptions = .init(), sysctl: Sysctl = Sysctl(), logger: Logger,
+        node: String, options: RulesetOptions = .init(), choice: DataplaneChoice = .builtin,
+        circumstances: @escaping @Sendable () -> FelixCircumstances = { .init() }, timing: FelixTiming = .init(),
+        sysctl: Sysctl = Sysctl(), logger: Logger,
         namespace: NetworkNamespace = .own
     ) {
         self.node = node
@@ -53,6 +67,8 @@ public actor LinuxDataplane: Dataplane {
         rules = RulesetTable(node: node, options: options, namespace: namespace, logger: logger)
         forwardRule = DockerForwardRule(mark: options.acceptMark, namespace: namespace, logger: logger)
         remover = LinkRemover(namespace: namespace, logger: logger)
+        felix = FelixObserver(choice: choice, circumstances: circumstances, namespace: namespace)
+        felixTiming = timing
     }
 
     public func start(_ state: [ClusterChange]) async throws {
@@ -62,12 +78,17 @@ public actor LinuxDataplane: Dataplane {
             guard case .endpoint(let endpoint)? = change.value, endpoint.spec.node == node else { return nil }
             return endpoint
         }
+        if !isStarted { master = await firstMaster(for: local) }
+        let master = master
+        await interfaces.setMaster(master)
         // Links first: they know which of them belong to one container, and the rules need that.
         let hasOrphans = try await interfaces.restore(local)
-        try await rules.load(state, dockerInterfaces: dockerInterfaces, siblings: interfaces.siblings())
-        await forwardRule.ensure()
+        try await rules.load(
+            state, dockerInterfaces: dockerInterfaces, siblings: interfaces.siblings(), master: master)
+        await settleForwardRule()
         if hasOrphans { removeLinksSoon(of: []) }
         isStarted = true
+        felixWatch = felixWatch ?? Task { await self.watchFelix() }
     }
 
     public func apply(_ changes: [ClusterChange]) async {
@@ -78,7 +99,8 @@ public actor LinuxDataplane: Dataplane {
         }
     }
 
-    public func connect(_ link: EndpointLink) async throws {
+    @discardableResult
+    public func connect(_ link: EndpointLink) async throws -> Connection {
         guard isStarted else { throw DataplaneError.notStarted }
         async let inForce: Void = rules.apply([ClusterChange(link.endpoint)])
         let siblings = try await interfaces.connect(link)
@@ -89,6 +111,8 @@ public actor LinuxDataplane: Dataplane {
             try? await disconnect(interfaceName: link.endpoint.spec.interfaceName)
             throw error
         }
+        let name = link.endpoint.spec.interfaceName
+        return Connection(siblings: Set(siblings.keys.map(\.text)).subtracting([name]), master: master)
     }
 
     public func disconnect(interfaceName: String) async throws {
@@ -118,6 +142,8 @@ public actor LinuxDataplane: Dataplane {
     }
 
     public func stop() async {
+        felixWatch?.cancel()
+        await felixWatch?.value
         inspections?.cancel()
         pendingInspection?.cancel()
         monitor?.close()
@@ -208,6 +234,6 @@ public actor LinuxDataplane: Dataplane {
         } catch {
             logger.error("our nftables rules could not be checked", metadata: ["error": "\(error)"])
         }
-        await forwardRule.ensure()
+        if master == .builtin { await forwardRule.ensure() }
     }
 }

@@ -35,6 +35,9 @@ public struct ClusterState: ReplicaState {
     /// Blocks that a host's affinities name, whatever the blocks say.
     public private(set) var claims: [String: Set<CIDR>] = [:]
     public private(set) var handles: [String: Versioned<IPAMHandle>] = [:]
+    public private(set) var felixConfigurations: [String: Versioned<FelixConfiguration>] = [:]
+    /// Hosts whose Felix reports, in this datastore, that it lives.
+    public private(set) var felixHosts: Set<String> = []
     /// Keys whose value cannot be read, with the reason. They are left alone.
     public private(set) var unreadable: [Key: String] = [:]
 
@@ -75,6 +78,10 @@ public struct ClusterState: ReplicaState {
         } else if Key.resources(ClusterInformationSpec.self).isPrefix(of: key) {
             clusterInformation = nil
             clusterInformation = try change.versioned()
+        } else if Key.resources(FelixConfigurationSpec.self).isPrefix(of: key) {
+            try update(\.felixConfigurations, key.lastSegment, change)
+        } else if let host = key.livingFelixHost {
+            if change.value == nil { felixHosts.remove(host) } else { felixHosts.insert(host) }
         }
     }
 
@@ -185,6 +192,14 @@ extension ClusterState {
 
     public func endpoint(using address: IPAddress) -> Versioned<WorkloadEndpoint>? {
         endpointsByAddress[address].flatMap { endpoints[$0] }
+    }
+
+    /// What the configuration of `node`'s Felix says in the datastore: its own word, else the one for all. (Felix's
+    /// environment and file come before both, and nobody else knows them.)
+    public func felixSetting(
+        _ setting: KeyPath<FelixConfigurationSpec, String?>, of node: String
+    ) -> String? {
+        ["node.\(node)", "default"].lazy.compactMap { felixConfigurations[$0]?.value.spec[keyPath: setting] }.first
     }
 
     /// An explicit false locks the datastore, e.g. during a migration. Absent means nobody has decided: go on.

@@ -42,14 +42,17 @@ extension NetworkDriver {
         await ports.release(request.endpointID)
         async let disconnected: Void = dataplane.disconnect(
             interfaceName: EndpointIdentity.interfaceName(request.endpointID))
+        let sandbox = replica.read { $0.endpoints[key]?.value.sandbox }
         try await commit { state in
             state.endpoints[key].map { endpoint in
                 var transaction = Transaction(
                     if: [.unchanged(key, since: endpoint.revision)], writes: [.delete(key)])
+                transaction.merge(state.parting(endpoint.value))
                 transaction.merge(state.removingProfiles(withLast: endpoint.value))
                 return transaction
             }
         }
+        if let sandbox { await applyEndpoints(ofSandbox: sandbox) }
         try await disconnected
         return EmptyReply()
     }
@@ -107,6 +110,8 @@ extension ClusterState {
             var update = present.value
             update.spec = endpoint.spec
             update.spec.ports = present.value.spec.ports
+            if present.value.sandbox != nil { update.spec.profiles = present.value.spec.profiles }
+            update.spec.allowSpoofedSourcePrefixes = present.value.spec.allowSpoofedSourcePrefixes
             update.spec.unknown = present.value.spec.unknown
             guard update != present.value else { return nil }
             transaction.preconditions.append(.unchanged(endpoint.key, since: present.revision))

@@ -126,7 +126,7 @@ extension ClusterState {
     {
         guard let profile = profiles[name], profile.value.isOurs,
             !networks.values.contains(where: { $0.value.id != network && $0.value.profile == name }),
-            !endpoints.contains(where: { $0.key != endpoint && $0.value.value.spec.profiles.contains(name) })
+            !endpoints.contains(where: { $0.key != endpoint && $0.value.value.ownProfiles.contains(name) })
         else { return Transaction() }
         let key = profile.value.key
         return Transaction(if: [.unchanged(key, since: profile.revision)], writes: [.delete(key)])

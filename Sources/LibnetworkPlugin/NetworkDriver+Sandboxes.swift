@@ -7,7 +7,8 @@ import Dataplane
 import Datastore
 
 extension NetworkDriver {
-    /// No datastore round trip: the endpoint was written by CreateEndpoint.
+    /// No datastore round trip: the endpoint was written by CreateEndpoint. One commit where the container has other
+    /// Calico networks.
     func join(_ request: EndpointRequest) async throws -> JoinReply {
         guard let endpoint = try endpoint(request.endpointID)?.value else {
             throw PluginError(
@@ -18,9 +19,10 @@ extension NetworkDriver {
         let hop = network?.nextHops[node] ?? 1
         let options = network.map(NetworkOptions.init(of:))
         let nextHops = NextHops(number: hop)
-        try await dataplane.connect(
+        let connection = try await dataplane.connect(
             EndpointLink(
                 endpoint: endpoint, mtu: options?.mtu ?? settings.mtu, nextHop6: nextHops.v6, sandbox: request.sandbox))
+        try await unite(endpoint, connection, sandbox: request.sandbox)
         return reply(to: endpoint, nextHops, prefix: options?.interfacePrefix ?? settings.interfacePrefix)
     }
 

@@ -18,6 +18,8 @@ public import Logging
 /// - Networks the engine no longer knows, once no endpoint of any node is on them.
 /// - Blocks of this host that have long been empty.
 ///
+/// It also has endpoints of containers on several networks follow a change of Felix's configuration.
+///
 /// An endpoint or network must be found missing twice, a sweep apart. An engine whose cluster store is away says of each
 /// network of global scope that there is none: it is believed while it knows of at least one.
 public actor Reconciler {
@@ -56,6 +58,9 @@ public actor Reconciler {
     /// One look at everything.
     public func sweep(at now: Date = .now) async {
         await releaseOrphans(at: now)
+        await attempt("update endpoints of containers on several networks") { [driver] in
+            try await driver.reuniteContainers()
+        }
         for block in replica.read({ idleBlocks.look(at: $0, node: node, now: now) }) {
             logger.info("giving an idle block back", metadata: ["block": "\(block)"])
             await allocator.giveBack(block)

@@ -61,7 +61,9 @@ private struct Daemon {
         store = try await configuration.openDatastore(logger)
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
         dataplane = LinuxDataplane(
-            node: configuration.node, sysctl: Sysctl(root: configuration.sysctlRoot), logger: logger)
+            node: configuration.node, choice: configuration.dataplane,
+            circumstances: { [replica] in replica.read { configuration.felixCircumstances($0) } },
+            sysctl: Sysctl(root: configuration.sysctlRoot), logger: logger)
         let engine = EngineAPI(configuration.engine)
         let allocator = AddressAllocator(replica: replica, node: configuration.node, logger: logger)
         network = NetworkDriver(

@@ -26,6 +26,12 @@ final class Lab: Sendable {
             return output
         }
 
+        /// Starts a program there that goes on.
+        /// - Returns: its process.
+        func start(_ words: [String]) throws -> Int32 {
+            try Lab.spawn(["nsenter", "-t", "\(process)", "-n"] + words)
+        }
+
         func succeeds(_ command: String) throws -> Bool {
             try Lab.execute(["nsenter", "-t", "\(process)", "-n", "sh", "-c", command]).0 == 0
         }
@@ -45,10 +51,19 @@ final class Lab: Sendable {
         try host.run("ip link set lo up")
     }
 
-    func dataplane(_ options: RulesetOptions = .init()) -> LinuxDataplane {
+    /// - Parameter circumstances: what is told of Felix, if one is to be heeded; it is looked for often then.
+    func dataplane(
+        _ options: RulesetOptions = .init(), choice: DataplaneChoice = .builtin,
+        circumstances: FelixCircumstances = .init()
+    ) -> LinuxDataplane {
         var logger = Logger(label: "lab") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = .warning
-        return LinuxDataplane(node: Cluster.node, options: options, logger: logger, namespace: namespace)
+        var timing = FelixTiming()
+        timing.interval = .milliseconds(100)
+        timing.absence = .milliseconds(500)
+        return LinuxDataplane(
+            node: Cluster.node, options: options, choice: choice, circumstances: { circumstances }, timing: timing,
+            logger: logger, namespace: namespace)
     }
 
     /// What Docker does with the link that Join names.

@@ -24,6 +24,9 @@ public struct WorkloadEndpointSpec: ResourceSpec {
     public var mac: String?
     /// Named ports, and ports published on the host.
     public var ports: [EndpointPort] = []
+    /// Networks besides its own addresses that it may send from (Calico v3.23), as text: Go accepts forms we never
+    /// write. A Felix whose configuration does not say `workloadSourceSpoofing: Any` ignores an endpoint that has some.
+    public var allowSpoofedSourcePrefixes: [String] = []
     public var unknown: [String: JSONValue] = [:]
 
     public init(
@@ -44,6 +47,7 @@ public struct WorkloadEndpointSpec: ResourceSpec {
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case orchestrator, workload, node, endpoint, ipNetworks, profiles, interfaceName, mac, ports
+        case allowSpoofedSourcePrefixes
     }
 
     public init(from decoder: any Decoder) throws {
@@ -57,6 +61,7 @@ public struct WorkloadEndpointSpec: ResourceSpec {
         interfaceName = try container.value(.interfaceName, default: "")
         mac = try container.decodeIfPresent(String.self, forKey: .mac)
         ports = try container.value(.ports, default: [])
+        allowSpoofedSourcePrefixes = try container.value(.allowSpoofedSourcePrefixes, default: [])
         unknown = try decoder.unknownMembers(besides: CodingKeys.self)
     }
 
@@ -71,6 +76,7 @@ public struct WorkloadEndpointSpec: ResourceSpec {
         try container.encodeUnlessEmpty(interfaceName, forKey: .interfaceName)
         try container.encodeIfPresent(mac, forKey: .mac)
         try container.encodeUnlessEmpty(ports, forKey: .ports)
+        try container.encodeUnlessEmpty(allowSpoofedSourcePrefixes, forKey: .allowSpoofedSourcePrefixes)
         try encoder.encodeUnknown(unknown)
     }
 

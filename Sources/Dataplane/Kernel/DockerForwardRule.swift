@@ -37,12 +37,23 @@ actor DockerForwardRule {
         }
     }
 
-    private func attempt(_ variant: String, _ family: IPAddress.Family, _ body: () throws -> Bool) {
+    /// Takes the rule away: where Felix is the master, its own let containers' packets pass.
+    func remove() {
+        for family in IPAddress.Family.allCases {
+            attempt("nftables", family, Self.removed) { try ensureNative(family, isWanted: false) }
+            attempt("legacy", family, Self.removed) { try ensureLegacy(family, isWanted: false) }
+        }
+    }
+
+    private static let ensured = "the FORWARD chain of iptables lets our packets pass again"
+    private static let removed = "our rule in the FORWARD chain of iptables is gone"
+
+    private func attempt(
+        _ variant: String, _ family: IPAddress.Family, _ outcome: String = ensured, _ body: () throws -> Bool
+    ) {
         do {
             guard try namespace.run(body) else { return }
-            logger.notice(
-                "the FORWARD chain of iptables lets our packets pass again",
-                metadata: ["variant": "\(variant)", "family": "\(family.name)"])
+            logger.notice("\(outcome)", metadata: ["variant": "\(variant)", "family": "\(family.name)"])
         } catch {
             logger.error(
                 "the FORWARD chain of iptables may stop containers' packets",
@@ -53,7 +64,7 @@ actor DockerForwardRule {
     // MARK: iptables over nftables
 
     /// - Returns: whether something was changed.
-    private func ensureNative(_ family: IPAddress.Family) throws -> Bool {
+    private func ensureNative(_ family: IPAddress.Family, isWanted: Bool = true) throws -> Bool {
         let nftables = try nftables ?? Nftables()
         self.nftables = nftables
         let chain = "\(family.keyword) filter FORWARD"
@@ -63,7 +74,9 @@ actor DockerForwardRule {
         } catch let error as NftablesError where error.isAbsent {
             return false  // no iptables here; FORWARD is not ours to make
         }
-        let commands = try ForwardChain(listing).commands(chain: chain, mark: mark)
+        let forward = try ForwardChain(listing)
+        let commands =
+            isWanted ? forward.commands(chain: chain, mark: mark) : forward.removal(chain: chain, mark: mark)
         guard !commands.isEmpty else { return false }
         try nftables.run(commands)
         return true
@@ -72,22 +85,17 @@ actor DockerForwardRule {
     // MARK: iptables of old
 
     /// - Returns: whether something was changed.
-    private func ensureLegacy(_ family: IPAddress.Family) throws -> Bool {
+    private func ensureLegacy(_ family: IPAddress.Family, isWanted: Bool = true) throws -> Bool {
         // Asked first: the program itself brings the table into being.
-        guard isLegacyTableThere(family),
+        guard LegacyTables.areInUse(family),
             let program = HostCommand(family == .v4 ? "iptables-legacy" : "ip6tables-legacy")
         else { return false }
         let listing = try program.run(["-w", "2", "-S", "FORWARD"])
         guard listing.status == 0 else { return false }
-        let commands = LegacyForwardChain(listing.output).commands(mark: mark)
+        let forward = LegacyForwardChain(listing.output)
+        let commands = isWanted ? forward.commands(mark: mark) : forward.removal(mark: mark)
         for command in commands { _ = try program.run(["-w", "2"] + command) }
         return !commands.isEmpty
-    }
-
-    private func isLegacyTableThere(_ family: IPAddress.Family) -> Bool {
-        let file = "/proc/thread-self/net/\(family == .v4 ? "ip" : "ip6")_tables_names"
-        guard let names = try? Data(contentsOf: URL(filePath: file)) else { return false }
-        return String(decoding: names, as: UTF8.self).split(separator: "\n").contains("filter")
     }
 }
 
@@ -117,10 +125,14 @@ struct ForwardChain {
         if ours.count == 1, rules.indices.contains(wanted), rules[wanted].handle == ours[0].handle { return "" }
         let rule =
             "meta mark & \(mark.mark) == \(mark.mark) counter accept comment \"\(DockerForwardRule.comment)\""
-        let removals = ours.map { "delete rule \(chain) handle \($0.handle)\n" }.joined()
         let addition =
             end.map { "insert rule \(chain) position \($0.handle) \(rule)\n" } ?? "add rule \(chain) \(rule)\n"
-        return addition + removals
+        return addition + removal(chain: chain, mark: mark)
+    }
+
+    /// What takes our rule away; empty where it is not there.
+    func removal(chain: String, mark: UInt32) -> String {
+        rules.filter { isOurs($0.json, mark) }.map { "delete rule \(chain) handle \($0.handle)\n" }.joined()
     }
 
     /// By its effect, since others' tools drop comments: accepts what has our mark, and asks nothing else.
@@ -163,19 +175,27 @@ struct LegacyForwardChain {
 
     /// Arguments of each call that puts our rule in its place.
     func commands(mark: UInt32) -> [[String]] {
-        let bits = "0x" + String(mark, radix: 16)
-        let rule = [
-            "-m", "mark", "--mark", "\(bits)/\(bits)", "-m", "comment", "--comment", DockerForwardRule.comment, "-j",
-            "ACCEPT",
-        ]
+        let rule = Self.rule(mark)
         let ours = rules.indices.filter { rules[$0] == rule }
         let others = rules.filter { $0 != rule }
         let wanted = others.firstIndex(where: isEndOfChain) ?? others.count
         if ours == [wanted] { return [] }
-        let removals = ours.reversed().map { ["-D", "FORWARD", "\($0 + 1)"] }
         let addition =
             wanted == others.count ? ["-A", "FORWARD"] + rule : ["-I", "FORWARD", "\(wanted + 1)"] + rule
-        return removals + [addition]
+        return removal(mark: mark) + [addition]
+    }
+
+    /// Arguments of each call that takes our rule away.
+    func removal(mark: UInt32) -> [[String]] {
+        rules.indices.reversed().filter { rules[$0] == Self.rule(mark) }.map { ["-D", "FORWARD", "\($0 + 1)"] }
+    }
+
+    private static func rule(_ mark: UInt32) -> [String] {
+        let bits = "0x" + String(mark, radix: 16)
+        return [
+            "-m", "mark", "--mark", "\(bits)/\(bits)", "-m", "comment", "--comment", DockerForwardRule.comment, "-j",
+            "ACCEPT",
+        ]
     }
 
     /// Drops or rejects every packet that comes this far; a comment is no condition.

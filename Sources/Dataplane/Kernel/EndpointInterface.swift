@@ -9,6 +9,9 @@ import LinuxNetwork
 struct EndpointInterface: Sendable {
     /// RTPROT of Calico's routes, as BIRD and Felix use it.
     static let routeProtocol: UInt8 = 80
+    /// RTPROT_STATIC, of the next hops' route: Felix takes every route with Calico's number for its own, on any
+    /// interface, and removes those that it does not know (from v3.30, `MainTableOwnershipPolicy`).
+    static let nextHopRouteProtocol: UInt8 = 4
     /// Every host end has it, so that a container moved between hosts keeps its neighbour's address.
     static let hostMAC = MACAddress(bytes: [0xee, 0xee, 0xee, 0xee, 0xee, 0xee])!
 
@@ -46,26 +49,31 @@ struct EndpointInterface: Sendable {
 
     // MARK: Settings
 
-    /// What must hold before a packet comes through. An absent setting (IPv6 off in the kernel) matters only where
-    /// there are IPv6 addresses.
-    var settings: [(key: Sysctl.Key, value: String, isNeeded: Bool)] {
-        var settings: [(key: Sysctl.Key, value: String, isNeeded: Bool)] = [
+    /// An absent setting (IPv6 off in the kernel) matters only where there are IPv6 addresses.
+    typealias Setting = (key: Sysctl.Key, value: String, isNeeded: Bool)
+
+    /// What must hold before a packet comes through, as far as it is our part.
+    func settings(_ master: Master) -> [Setting] {
+        // Without these the link does not take the IPv6 next hop, which is ours to give.
+        let forNextHop: [Setting] =
+            hasIPv6 ? [(.ipv6(name, "disable_ipv6"), "0", true), (.ipv6(name, "accept_dad"), "0", true)] : []
+        guard master == .builtin else { return forNextHop }
+        return [
             (.ipv4(name, "proxy_arp"), "1", true), (.ipv4Neighbour(name, "proxy_delay"), "0", true),
             (.ipv4(name, "forwarding"), "1", true), (.ipv4(name, "rp_filter"), "0", true),
             (.ipv4(name, "route_localnet"), "1", true), (.ipv6(name, "accept_ra"), "0", hasIPv6),
-        ]
-        if hasIPv6 { settings += [(.ipv6(name, "disable_ipv6"), "0", true), (.ipv6(name, "accept_dad"), "0", true)] }
-        return settings
+        ] + forNextHop
     }
 
     // MARK: Requests
 
-    /// Addresses, routes and neighbours; each replaces what is there.
-    func requests(index: Int32) -> [NetlinkRequest] {
+    /// Addresses, routes and neighbours, as far as they are our part; each replaces what is there.
+    func requests(index: Int32, _ master: Master) -> [NetlinkRequest] {
         var requests: [NetlinkRequest] = []
         if hasIPv6, let nextHop6 = memory.nextHop6, let address = AddressWithPrefix("\(nextHop6)/64") {
             requests.append(.addAddress(address, index: index, scope: .link, nodad: true))
         }
+        guard master == .builtin else { return requests }
         for address in addresses {
             requests.append(.replaceRoute(Self.route(to: address, index: index)))
             if let mac { requests.append(.replaceNeighbour(address, mac: mac, index: index)) }
@@ -79,9 +87,11 @@ struct EndpointInterface: Sendable {
             protocolNumber: routeProtocol)
     }
 
-    /// Stops all traffic and marks the link for removal, without waiting for it.
-    static func retirement(index: Int32, addresses: [IPAddress]) -> [NetlinkRequest] {
-        addresses.flatMap {
+    /// Stops all traffic and marks the link for removal, without waiting for it. Felix's routes are left to it, and go
+    /// with the link.
+    static func retirement(index: Int32, addresses: [IPAddress], _ master: Master) -> [NetlinkRequest] {
+        let ours = master == .builtin ? addresses : []
+        return ours.flatMap {
             [.deleteRoute(route(to: $0, index: index)), .deleteNeighbour($0, index: index)] as [NetlinkRequest]
         } + [.setLink(index: index, group: LinkGroup.retired)]
     }

@@ -20,6 +20,7 @@ actor InterfaceTable {
     private var interfaces: [InterfaceName: Known] = [:]
     private var uplinkMTU: Int?
     private var forwardsIPv6 = false
+    private var master = Master.builtin
 
     /// An endpoint's interface that exists.
     private struct Known {
@@ -50,7 +51,7 @@ actor InterfaceTable {
                 .replaceRoute(
                     Route(
                         destination: CIDR("169.254.1.0/24")!, outputIndex: loopback.index, scope: .link,
-                        protocolNumber: EndpointInterface.routeProtocol)))
+                        protocolNumber: EndpointInterface.nextHopRouteProtocol)))
             return Set(links.compactMap(\.dockerInterface))
         }
     }
@@ -81,7 +82,7 @@ actor InterfaceTable {
 
     private func restore(_ endpoint: WorkloadEndpoint, _ link: Link, _ socket: RouteSocket) throws {
         let interface = try EndpointInterface(endpoint, memory: LinkMemory(alias: link.alias))
-        try hostSettings.forwardIPv4()
+        if master == .builtin { try hostSettings.forwardIPv4() }
         try configure(interface, index: link.index, socket)
         interfaces[interface.name] = Known(interface: interface, index: link.index)
     }
@@ -106,11 +107,7 @@ actor InterfaceTable {
         let memory = LinkMemory(nextHop6: link.nextHop6, sandbox: link.sandbox)
         let interface = try EndpointInterface(link.endpoint, memory: memory)
         try withSocket { socket in
-            try hostSettings.forwardIPv4()
-            if interface.hasIPv6, !forwardsIPv6 {
-                try hostSettings.prepareIPv6(socket.links())
-                forwardsIPv6 = true
-            }
+            try forward(interface, socket)
             let index = try createPair(interface, mtu: link.mtu, socket)
             do {
                 try configure(interface, index: index, socket)
@@ -123,6 +120,15 @@ actor InterfaceTable {
         }
         let group = siblings(in: link.sandbox)
         return group.count > 1 ? group : [:]
+    }
+
+    /// Has the host forward what `interface` needs, which is Felix's business where it is the master.
+    private func forward(_ interface: EndpointInterface, _ socket: RouteSocket) throws {
+        guard master == .builtin else { return }
+        try hostSettings.forwardIPv4()
+        guard interface.hasIPv6, !forwardsIPv6 else { return }
+        try hostSettings.prepareIPv6(socket.links())
+        forwardsIPv6 = true
     }
 
     private func createPair(_ interface: EndpointInterface, mtu: Int?, _ socket: RouteSocket) throws -> Int32 {
@@ -150,14 +156,14 @@ actor InterfaceTable {
     }
 
     private func configure(_ interface: EndpointInterface, index: Int32, _ socket: RouteSocket) throws {
-        for setting in interface.settings {
+        for setting in interface.settings(master) {
             do {
                 try sysctl.write(setting.value, to: setting.key)
             } catch  where !setting.isNeeded {
                 continue
             }
         }
-        try socket.perform(interface.requests(index: index))
+        try socket.perform(interface.requests(index: index, master))
     }
 
     // MARK: Disconnect
@@ -198,10 +204,34 @@ actor InterfaceTable {
                     .filter { $0.outputIndex == link.index && $0.destination.isSingleAddress }.map(
                         \.destination.address)
             }
-            try socket.perform(EndpointInterface.retirement(index: link.index, addresses: addresses))
+            try socket.perform(EndpointInterface.retirement(index: link.index, addresses: addresses, master))
             var siblings = siblings(in: known?.interface.memory.sandbox)
             if !siblings.isEmpty { siblings[name] = [:] }
             return Remainder(addresses: Set(addresses), siblings: siblings)
+        }
+    }
+
+    // MARK: Felix
+
+    /// Interfaces of endpoints that are there.
+    var names: [InterfaceName] { interfaces.keys.sorted { $0.text < $1.text } }
+
+    /// From now on the routes and settings of interfaces are `master`'s. All are set where that is us. Where it is
+    /// Felix, those that are there stay: it makes them its own.
+    func setMaster(_ master: Master) {
+        self.master = master
+        guard master == .builtin else { return }
+        for known in interfaces.values {
+            do {
+                try withSocket { socket in
+                    try forward(known.interface, socket)
+                    try configure(known.interface, index: known.index, socket)
+                }
+            } catch {
+                logger.error(
+                    "an interface could not be taken over from Felix",
+                    metadata: ["interface": "\(known.interface.name)", "error": "\(error)"])
+            }
         }
     }
 
@@ -234,6 +264,7 @@ actor InterfaceTable {
             return
         }
         try withSocket { try configure(known.interface, index: known.index, $0) }
+        guard master == .builtin else { return }
         logger.notice("an interface came up again and has its routes back", metadata: ["interface": "\(name)"])
     }
 
@@ -247,7 +278,8 @@ actor InterfaceTable {
                 try socket.routes($0, protocolNumber: EndpointInterface.routeProtocol)
             }
             let present = Dictionary(grouping: routes, by: \.outputIndex)
-            for known in interfaces.values where up.contains(known.index) {
+            // What Felix has set it restores.
+            for known in interfaces.values where master == .builtin && up.contains(known.index) {
                 let destinations = Set(present[known.index]?.map(\.destination.address) ?? [])
                 guard !destinations.isSuperset(of: known.interface.addresses) else { continue }
                 try configure(known.interface, index: known.index, socket)

@@ -24,6 +24,8 @@ actor RulesetTable {
     /// What came before the full state did. Until then the last process's rules stay.
     private var early: [ClusterChange]? = []
     private var isLoaded = false
+    /// Where Felix is, the rest of the rules is its business.
+    private var master = Master.builtin
 
     init(node: String, options: RulesetOptions, namespace: NetworkNamespace, logger: Logger) {
         self.node = node
@@ -35,8 +37,10 @@ actor RulesetTable {
 
     /// Replaces our table by the one for `state`.
     func load(
-        _ state: [ClusterChange], dockerInterfaces: Set<InterfaceName>, siblings: [InterfaceName: Siblings]
+        _ state: [ClusterChange], dockerInterfaces: Set<InterfaceName>, siblings: [InterfaceName: Siblings],
+        master: Master
     ) throws {
+        self.master = master
         index = PolicyIndex(node: node, options: options, state: state)
         for (interface, others) in siblings { index.setSiblings(others, of: interface) }
         index.setDockerInterfaces(dockerInterfaces)
@@ -44,6 +48,19 @@ actor RulesetTable {
         try reload()
         early = nil
     }
+
+    /// Puts all our rules in force, or leaves only those that Felix does not have. No packet falls between.
+    func setMaster(_ master: Master) throws {
+        guard self.master != master else { return }
+        self.master = master
+        try reload()
+    }
+
+    /// Whether rules of ours decide about containers' packets, also those of a process that is no more.
+    func isPolicing() throws -> Bool { try hasRules(Self.policingChain) }
+
+    private static let policingChain = "forward-from"
+    private static let publishingChain = "publish-incoming"
 
     /// Returns once the changes are in force.
     func apply(_ changes: [ClusterChange]) async throws {
@@ -72,20 +89,23 @@ actor RulesetTable {
     /// Loads our table again if someone has removed or emptied it.
     func verify() throws {
         guard early == nil else { return }
-        for chain in ["raw", "forward-from"] where try !hasRules(chain) {
+        let chains = master == .felix ? [Self.publishingChain] : ["raw", Self.policingChain]
+        for chain in chains where try !hasRules(chain) {
             logger.warning("our nftables rules are gone; loading them again", metadata: ["chain": "\(chain)"])
             return try reload()
         }
     }
 
     private func hasRules(_ chain: String) throws -> Bool {
-        try withNftables { nftables in
-            do {
-                return try nftables.query("list chain \(Ruleset.table) \(chain)", elements: false).contains("\"rule\"")
-            } catch let error as NftablesError where error.isAbsent {
-                return false
-            }
-        }
+        try withNftables { try $0.hasRules(chain) }
+    }
+
+    /// Whose rules decide about containers' packets, as this process's network namespace has it; `nil` where a daemon
+    /// has not loaded any yet.
+    static func masterInForce() throws -> Master? {
+        let nftables = try Nftables()
+        if try nftables.hasRules(policingChain) { return .builtin }
+        return try nftables.hasRules(publishingChain) ? .felix : nil
     }
 
     /// The transaction that will carry what is in the index now.
@@ -101,7 +121,7 @@ actor RulesetTable {
     private func commit() throws {
         nextCommit = nil
         guard isLoaded else { return try reload() }
-        let commands = index.ruleset.commands(after: index.takeChanges())
+        let commands = ruleset.commands(after: restricted(index.takeChanges()))
         guard !commands.isEmpty else { return }
         do {
             try withNftables { try $0.run(commands) }
@@ -114,9 +134,17 @@ actor RulesetTable {
     private func reload() throws {
         isLoaded = false
         _ = index.takeChanges()
-        let ruleset = index.ruleset
+        let ruleset = ruleset
         try withNftables { try TableReplacement(nftables: $0).load(ruleset) }
         isLoaded = true
+    }
+
+    private var ruleset: Ruleset {
+        master == .felix ? index.ruleset.restricted(to: HostRules.publishing) : index.ruleset
+    }
+
+    private func restricted(_ changes: RulesetChanges) -> RulesetChanges {
+        master == .felix ? changes.restricted(to: HostRules.publishing) : changes
     }
 
     private func withNftables<Result>(_ body: (Nftables) throws -> Result) throws -> Result {
@@ -124,6 +152,17 @@ actor RulesetTable {
             let nftables = try nftables ?? Nftables()
             self.nftables = nftables
             return try body(nftables)
+        }
+    }
+}
+
+extension Nftables {
+    /// Whether a chain of our table is there, and not empty.
+    fileprivate func hasRules(_ chain: String) throws -> Bool {
+        do {
+            return try query("list chain \(Ruleset.table) \(chain)", elements: false).contains("\"rule\"")
+        } catch let error as NftablesError where error.isAbsent {
+            return false
         }
     }
 }

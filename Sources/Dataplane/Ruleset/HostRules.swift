@@ -23,6 +23,10 @@ enum HostRules {
     static func publishedTargets(_ family: IPAddress.Family) -> String { "published-target\(family.number)" }
     /// Addresses that stay in the pools.
     static func internals(_ family: IPAddress.Family) -> String { "internal\(family.number)" }
+    /// What passes published ports on. Felix has nothing like it, so it stays where Felix is the master.
+    static let publishing = Set(
+        ["publish-incoming", "publish-outgoing", "publish", "publish-return"]
+            + IPAddress.Family.allCases.flatMap { [published($0), publishedAnywhere($0), loop($0)] })
     static let dockerInterfaces = "docker-interfaces"
     static let egress = "from-endpoint"
     static let ingress = "to-endpoint"
@@ -74,6 +78,7 @@ enum HostRules {
             "publish-incoming": base("nat", "prerouting", -105, notLoopback + [published]),
             "publish-outgoing": base("nat", "output", -105, ["ip6 daddr ::1 return", published]),
             "publish": .init(rules: publish),
+            "publish-return": base("nat", "postrouting", 94, publishReturn),
             "postrouting": base("nat", "postrouting", 95, masquerade),
         ]
     }
@@ -139,11 +144,14 @@ enum HostRules {
         "counter drop",
     ]
 
-    private static let masquerade = [
+    private static let publishReturn = [
         // A container that reaches itself through a published port would answer itself past the host.
         "ct status dnat ip saddr . ip daddr @\(loop(.v4)) masquerade",
         "ct status dnat ip6 saddr . ip6 daddr @\(loop(.v6)) masquerade",
         #"oifname "cali*" ip saddr 127.0.0.0/8 ct status dnat masquerade"#,
+    ]
+
+    private static let masquerade = [
         "ip saddr @\(masqueraded(.v4)) ip daddr != @\(pools(.v4)) masquerade",
         "ip6 saddr @\(masqueraded(.v6)) ip6 daddr != @\(pools(.v6)) masquerade",
     ]

@@ -41,6 +41,13 @@ public struct Ruleset: Hashable, Sendable {
     }
 }
 
+extension Ruleset {
+    /// Only the chains and sets of these names.
+    func restricted(to names: Set<String>) -> Ruleset {
+        Ruleset(sets: sets.filter { names.contains($0.key) }, chains: chains.filter { names.contains($0.key) })
+    }
+}
+
 /// What was different before: for all that was touched, its earlier state.
 ///
 /// What has come back to that state in the meantime costs nothing when the commands are written, so changes may gather.
@@ -55,6 +62,15 @@ public struct RulesetChanges: Sendable {
     public var isEmpty: Bool { chains.isEmpty && sets.isEmpty && elements.isEmpty }
 
     init() {}
+
+    /// Only those of chains and sets of these names.
+    func restricted(to names: Set<String>) -> RulesetChanges {
+        var changes = self
+        changes.chains = chains.filter { names.contains($0.key) }
+        changes.sets = sets.filter { names.contains($0.key) }
+        changes.elements = elements.filter { names.contains($0.key) }
+        return changes
+    }
 
     /// Everything in which `new` differs from `old`.
     public init(from old: Ruleset, to new: Ruleset) {

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import CalicoModel
+import Dataplane
 import Datastore
 import FoundationEssentials
 import Glibc
@@ -147,6 +148,7 @@ private struct Examination {
     private func contents(of store: any KeyValueStore) async throws -> [Finding] {
         let state = try await CommandStore(configuration, store).state
         return [.passed("datastore", "\(configuration.datastore)"), lock(state), node(state), pools(state)]
+            + DataplaneExamination(configuration: configuration, state: state).findings
             + state.unreadable.sorted { $0.key.path < $1.key.path }.map {
                 .warning("value", "\($0.key): \($0.value)", "it is left alone; whoever wrote it has to mend it")
             }

@@ -3,6 +3,7 @@
 
 import Addressing
 import CalicoModel
+import Dataplane
 import Datastore
 import FoundationEssentials
 import Glibc
@@ -30,6 +31,7 @@ struct Configuration {
     let node: String
     /// Where kernel settings are; in a container `/proc/sys` is read-only.
     let sysctlRoot: String
+    let dataplane: DataplaneChoice
     let driver: NetworkDriver.Settings
     let requestTimeout: Duration
     let engine: EngineAPI.Address
@@ -57,6 +59,7 @@ struct Configuration {
         node = try Configuration.node(&reader, readFile, hostName)
         socketDirectory = reader.text("CALICO_LIBNETWORK_SOCKET_DIR", default: "/run/docker/plugins")
         sysctlRoot = reader.text("CALICO_LIBNETWORK_SYSCTL_ROOT", default: "/proc/sys")
+        dataplane = try Configuration.dataplane(&reader, datastore)
         driver = try Configuration.driver(&reader)
         requestTimeout = try reader.duration("CALICO_LIBNETWORK_REQUEST_TIMEOUT", default: "10s", 1...600)
         engine = try reader.parsed(
@@ -114,6 +117,20 @@ struct Configuration {
     /// - Throws: as `DatastoreSettings.open` does.
     func openDatastore(_ logger: Logger) async throws -> any KeyValueStore {
         try await datastore.open(logger, patience: requestTimeout)
+    }
+
+    private static func dataplane(
+        _ reader: inout SettingReader, _ datastore: DatastoreSettings
+    ) throws -> DataplaneChoice {
+        let name = "CALICO_LIBNETWORK_DATAPLANE"
+        let choice = try reader.parsed(
+            name, default: "auto", DataplaneChoice.init(rawValue:), wants: "builtin, felix or auto")
+        if choice == .felix, case .sqlite = datastore, let given = reader.find(name) {
+            throw given.problem(
+                "Felix reads etcd, and knows nothing of containers in an SQLite file; set ETCD_ENDPOINTS, or builtin or auto here"
+            )
+        }
+        return choice
     }
 
     private static func driver(_ reader: inout SettingReader) throws -> NetworkDriver.Settings {

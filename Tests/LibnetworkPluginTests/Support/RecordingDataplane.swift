@@ -33,10 +33,16 @@ final class RecordingDataplane: Dataplane, Sendable {
     func start(_ state: [ClusterChange]) async throws {}
     func apply(_ changes: [ClusterChange]) async { state.withLock { $0.changes += changes } }
 
-    func connect(_ link: EndpointLink) async throws {
+    @discardableResult
+    func connect(_ link: EndpointLink) async throws -> Connection {
         try state.withLock { state in
             if state.refusesLinks { throw Refusal() }
-            state.links[link.endpoint.spec.interfaceName] = link
+            let name = link.endpoint.spec.interfaceName
+            state.links[name] = link
+            let siblings = state.links.filter {
+                $0.key != name && $0.value.sandbox != nil && $0.value.sandbox == link.sandbox
+            }
+            return Connection(siblings: Set(siblings.keys), master: .builtin)
         }
     }
 
