@@ -2,6 +2,10 @@
 // Copyright the calico-libnetwork authors
 
 import Addressing
+import CalicoModel
+import Dataplane
+import Datastore
+import Foundation
 import LibnetworkPlugin
 import Logging
 import Testing
@@ -30,6 +34,7 @@ import Testing
         #expect(defaults.requestTimeout == .seconds(10))
         #expect(defaults.engine == .unix(path: "/var/run/docker.sock"))
         #expect(defaults.logLevel == .info)
+        #expect(defaults.dataplane == .auto)
         #expect(defaults.driver.scope == "local" && defaults.driver.interfacePrefix == "cali")
         #expect(defaults.driver.mtu == nil && defaults.driver.createsProfiles)
         #expect(defaults.driver.namespace == "libnetwork")
@@ -42,6 +47,36 @@ import Testing
         #expect(setting("CALICO_LIBNETWORK_VETH_MTU") == "1400 environment (CALICO_LIBNETWORK_VETH_MTU)")
         #expect(setting("NODENAME") == "web-1 environment (NODENAME)")
         #expect(Set(settings.map(\.name)).count == settings.count)
+    }
+
+    @Test(arguments: DataplaneChoice.allCases)
+    func `on etcd every dataplane can be chosen`(_ choice: DataplaneChoice) throws {
+        let environment = ["ETCD_ENDPOINTS": "http://127.0.0.1:2379", "CALICO_LIBNETWORK_DATAPLANE": choice.rawValue]
+        #expect(try configuration(environment).dataplane == choice)
+    }
+
+    @Test func `Felix is refused where it could not read the datastore`() {
+        let text = problem(["CALICO_LIBNETWORK_DATAPLANE": "felix"])
+        #expect(text.hasPrefix("CALICO_LIBNETWORK_DATAPLANE=felix: Felix reads etcd"), "\(text)")
+    }
+
+    @Test func `what the datastore says of Felix is taken in`() throws {
+        let configuration = try configuration(["ETCD_ENDPOINTS": "http://127.0.0.1:2379"])
+        var state = ClusterState()
+        #expect(configuration.felixCircumstances(state).canReadDatastore)
+        #expect(configuration.felixCircumstances(state).interfacePrefixes == ["cali"])
+        for (name, prefix) in [("default", "tap"), ("node.host-1", "cali, tap"), ("node.host-2", "eth")] {
+            let felix = FelixConfiguration(metadata: .init(name: name), spec: .init(interfacePrefix: prefix))
+            state.apply(Change(key: felix.key, value: try JSONEncoder().encode(felix), revision: Revision(1)))
+        }
+        #expect(configuration.felixCircumstances(state).interfacePrefixes == ["cali", "tap"])
+        let report = Key("/calico/felix/v2/no-region/host/host-1/status")
+        #expect(!configuration.felixCircumstances(state).reportsItself)
+        state.apply(Change(key: report, value: Data("{}".utf8), revision: Revision(2)))
+        #expect(configuration.felixCircumstances(state).reportsItself)
+        // Its lease has run out.
+        state.apply(Change(key: report, value: nil, revision: Revision(3)))
+        #expect(!configuration.felixCircumstances(state).reportsItself)
     }
 
     @Test(arguments: [
@@ -57,6 +92,7 @@ import Testing
         ("CALICO_LIBNETWORK_REQUEST_TIMEOUT", "nans", "a duration such as 10s"),
         ("CALICO_LIBNETWORK_REQUEST_TIMEOUT", "500ms", "between 1 and 600 seconds"),
         ("CALICO_LIBNETWORK_VETH_MTU", "67", "between 68 and 65535"),
+        ("CALICO_LIBNETWORK_DATAPLANE", "bpf", "builtin, felix or auto"),
         ("CALICO_LIBNETWORK_IFPREFIX", "thirteenchars", "1 to 12 letters and digits"),
         ("CALICO_LIBNETWORK_IFPREFIX", "müll", "1 to 12 letters and digits"),
         ("CALICO_LIBNETWORK_SCOPE", "swarm", "local or global"),

@@ -11,6 +11,11 @@ public struct FelixSearch: Sendable {
         public let process: Int32
         /// Its environment says that it reads Kubernetes' API, so it knows nothing of our endpoints.
         public let readsKubernetes: Bool
+
+        public init(process: Int32, readsKubernetes: Bool) {
+            self.process = process
+            self.readsKubernetes = readsKubernetes
+        }
     }
 
     private let namespace: NetworkNamespace

@@ -22,17 +22,22 @@ struct DataplaneExamination {
     }
 
     private func inForce(_ verdict: MasterVerdict) -> Finding {
-        let wanted = "\(verdict.master.rawValue): \(verdict.reason)"
-        if let warning = verdict.warning { return .warning("dataplane", "\(wanted); \(warning)", Self.remedy) }
-        switch Result(catching: { try LinuxDataplane.masterInForce() }) {
-        case .success(verdict.master): return .passed("dataplane", wanted)
-        case .success(nil): return .warning("dataplane", "\(wanted); no rules of ours are loaded", "start the daemon")
-        case .success(let master?):
-            return .warning(
-                "dataplane", "\(wanted); in force is still \(master.rawValue)",
-                "wait half a minute; then see the daemon's log, and that Felix's node name and etcd are ours")
-        case .failure(let error): return .failed("dataplane", "\(error)", "give the daemon CAP_NET_ADMIN")
+        let inForce: Master?
+        do { inForce = try LinuxDataplane.masterInForce() } catch {
+            return .failed("dataplane", "\(error)", "give the daemon CAP_NET_ADMIN")
         }
+        guard let inForce else {
+            return .warning("dataplane", "no rules of ours are loaded", "start the daemon: calico-libnetwork serve")
+        }
+        guard inForce == verdict.master else {
+            return .warning(
+                "dataplane",
+                "\(inForce.rawValue) is in force; \(verdict.master.rawValue) should be, because \(verdict.reason)",
+                "wait half a minute; then look into the daemon's log, and whether Felix's node name and etcd are ours")
+        }
+        let found = "\(inForce.rawValue) is in force, because \(verdict.reason)"
+        guard let warning = verdict.warning else { return .passed("dataplane", found) }
+        return .warning("dataplane", "\(found); \(warning)", Self.remedy)
     }
 
     private static let remedy = "set CALICO_LIBNETWORK_DATAPLANE, or start or stop Felix; see docs/felix.md"

@@ -24,10 +24,13 @@ struct Life: Sendable {
     let mac: String
     var pools = ["CalicoPoolIPv4"]
     var options = "{}"
+    /// The container's; endpoints of one container share it.
+    var sandbox: String
 
     init(_ number: Int, network: String = dockerID(0xabc), mac: String? = nil, pools: [String] = ["CalicoPoolIPv4"]) {
         self.network = network
         endpoint = dockerID(number)
+        sandbox = String(endpoint.prefix(12))
         self.mac = mac ?? macAddress(number)
         self.pools = pools
     }
@@ -62,7 +65,7 @@ struct Life: Sendable {
 
     func join(_ plugin: Plugin) async throws -> Reply {
         try await plugin.call(
-            "NetworkDriver.Join", #"{\#(ids),"SandboxKey":"/var/run/docker/netns/4f1d2c3b4a59","Options":{}}"#)
+            "NetworkDriver.Join", #"{\#(ids),"SandboxKey":"/var/run/docker/netns/\#(sandbox)","Options":{}}"#)
     }
 
     func program(_ plugin: Plugin, ports: String = "[]") async throws -> Reply {

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Dataplane
+import Datastore
+import Foundation
+import Testing
+
+@testable import LibnetworkPlugin
+
+/// What Felix and other hosts learn of a container that is on several networks.
+@Suite struct `A container on several networks` {
+    private let blue = dockerID(0xb1)
+    private let red = dockerID(0xed)
+    private let first: Life
+    private let second: Life
+
+    init() {
+        first = Life(1, network: blue)
+        var second = Life(2, network: red)
+        second.sandbox = first.sandbox
+        self.second = second
+    }
+
+    private func plugin() async throws -> Plugin {
+        let plugin = try await Plugin.fresh()
+        try await plugin.createNetwork(blue, name: "blue")
+        try await plugin.createNetwork(red, name: "red")
+        return plugin
+    }
+
+    private func profiles(_ life: Life, _ plugin: Plugin) throws -> [String]? {
+        try plugin.endpoint(life.endpoint)?.spec.profiles
+    }
+
+    private func sources(_ life: Life, _ plugin: Plugin) throws -> [String]? {
+        try plugin.endpoint(life.endpoint)?.spec.allowSpoofedSourcePrefixes
+    }
+
+    @Test func `is a member of all with each of its addresses, until it leaves`() async throws {
+        let plugin = try await plugin()
+        let own = try await first.start(plugin)
+        #expect(try profiles(first, plugin) == ["blue"])
+        let others = try await second.start(plugin)
+        #expect(try profiles(first, plugin) == ["blue", "red"])
+        #expect(try profiles(second, plugin) == ["red", "blue"])
+        #expect(Set(plugin.dataplane.changes.suffix(2).map(\.key)).count == 2, "in force for both")
+        try await first.stop(own, plugin)
+        #expect(try profiles(second, plugin) == ["red"])
+        #expect(
+            try plugin.endpoint(second.endpoint)?.metadata.annotations.keys.contains { $0.contains("sandbox") } == false
+        )
+        try await second.stop(others, plugin)
+        for network in [blue, red] { try await plugin.deleteNetwork(network) }
+        try await plugin.expectNothingLeft()
+    }
+
+    @Test func `costs one commit more for its second network, none for its first, and none when it leaves`()
+        async throws
+    {
+        let plugin = try await plugin()
+        for life in [first, second] { _ = try await life.createEndpoint(life.requestAddresses(plugin), plugin) }
+        let before = plugin.faults.commits
+        #expect(try await first.join(plugin).status == 200)
+        #expect(plugin.faults.commits == before)
+        #expect(try await second.join(plugin).status == 200)
+        #expect(plugin.faults.commits == before + 1)
+        #expect(try await second.join(plugin).status == 200, "repeated")
+        #expect(plugin.faults.commits == before + 1)
+        #expect(try await first.deleteEndpoint(plugin).status == 200)
+        #expect(plugin.faults.commits == before + 2)
+        #expect(try profiles(second, plugin) == ["red"])
+    }
+
+    @Test func `names its other addresses where Felix accepts that, and only there`() async throws {
+        let plugin = try await plugin()
+        let addresses = [try await first.start(plugin), try await second.start(plugin)]
+        // A Felix that is not told otherwise ignores endpoints that name some.
+        #expect(try sources(first, plugin) == [])
+        try await configureFelix("Any", plugin)
+        await plugin.reconciler().sweep()
+        #expect(try sources(first, plugin) == addresses[1].map { $0 + "/32" })
+        #expect(try sources(second, plugin) == addresses[0].map { $0 + "/32" })
+        try await second.stop(addresses[1], plugin)
+        #expect(try sources(first, plugin) == [])
+        _ = try await second.start(plugin)
+        #expect(try sources(first, plugin)?.count == 1)
+        try await configureFelix("Disabled", plugin)
+        await plugin.reconciler().sweep()
+        #expect(try sources(first, plugin) == [])
+    }
+
+    private func configureFelix(_ spoofing: String, _ plugin: Plugin) async throws {
+        let configuration = FelixConfiguration(
+            metadata: ResourceMetadata(name: "default").asCreated(), spec: .init(workloadSourceSpoofing: spoofing))
+        _ = try await plugin.store.commit(Transaction(writes: [.put(configuration.key, configuration)]))
+        await plugin.replica.refresh()
+    }
+
+    @Test func `keeps what somebody else wrote, and stays closed where it has no profile`() async throws {
+        let plugin = try await plugin()
+        try await first.start(plugin)
+        var closed = second
+        closed.options = #"{"org.projectcalico.profile":"none"}"#
+        try await closed.start(plugin)
+        #expect(try profiles(first, plugin) == ["blue"])
+        #expect(try profiles(closed, plugin) == [])
+        try await plugin.network.commit { state in
+            let key = try plugin.network.identity(first.endpoint).key()
+            guard let seen = state.endpoints[key] else { return nil }
+            var endpoint = seen.value
+            endpoint.spec.profiles.append("extra")
+            endpoint.spec.allowSpoofedSourcePrefixes = ["10.9.0.0/16"]
+            return Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.put(key, endpoint)])
+        }
+        var third = Life(3, network: red)
+        third.sandbox = first.sandbox
+        try await third.start(plugin)
+        #expect(try profiles(first, plugin) == ["blue", "extra", "red"])
+        #expect(try profiles(third, plugin) == ["red", "blue", "extra"])
+        _ = try await third.deleteEndpoint(plugin)
+        #expect(try profiles(first, plugin) == ["blue", "extra"])
+        #expect(try sources(first, plugin) == ["10.9.0.0/16"])
+    }
+
+    @Test func `does not join where that cannot be written`() async throws {
+        let plugin = try await plugin()
+        try await first.start(plugin)
+        _ = try await second.createEndpoint(second.requestAddresses(plugin), plugin)
+        plugin.faults.fail(after: 0)
+        #expect(try await second.join(plugin).refusal?.contains("on fire") == true)
+        #expect(plugin.dataplane.interfaces.count == 1)
+        plugin.faults.fail(after: nil)
+        #expect(try await second.join(plugin).status == 200)
+    }
+}
