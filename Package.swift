@@ -151,7 +151,8 @@ let package = Package(
         .testTarget(
             name: "ProgramTests",
             dependencies: [
-                "calico-libnetwork", "LibnetworkPlugin", "Dataplane", "CalicoModel", "Datastore", "DNS", "YAML", "Addressing",
+                "calico-libnetwork", "LibnetworkPlugin", "Dataplane", "CalicoModel", "Datastore", "DNS", "YAML",
+                "Addressing",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -77,9 +77,9 @@ extension LinuxDataplane {
             tellOfWaiting(since)
             return
         }
+        try await rules.setMaster(.felix)
         master = announced(.felix)
         await interfaces.setMaster(.felix)
-        try await rules.setMaster(.felix)
         await forwardRule.remove()
     }
 

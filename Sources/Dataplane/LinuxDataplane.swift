@@ -57,8 +57,7 @@ public actor LinuxDataplane: Dataplane {
     public init(
         node: String, options: RulesetOptions = .init(), choice: DataplaneChoice = .builtin,
         circumstances: @escaping @Sendable () -> FelixCircumstances = { .init() }, timing: FelixTiming = .init(),
-        sysctl: Sysctl = Sysctl(), logger: Logger,
-        namespace: NetworkNamespace = .own
+        sysctl: Sysctl = Sysctl(), logger: Logger, namespace: NetworkNamespace = .own
     ) {
         self.node = node
         self.namespace = namespace
@@ -78,13 +77,14 @@ public actor LinuxDataplane: Dataplane {
             guard case .endpoint(let endpoint)? = change.value, endpoint.spec.node == node else { return nil }
             return endpoint
         }
-        if !isStarted { master = await firstMaster(for: local) }
-        let master = master
-        await interfaces.setMaster(master)
+        if !isStarted {
+            master = await firstMaster(for: local)
+            await interfaces.setMaster(master)
+            try await rules.setMaster(master)
+        }
         // Links first: they know which of them belong to one container, and the rules need that.
         let hasOrphans = try await interfaces.restore(local)
-        try await rules.load(
-            state, dockerInterfaces: dockerInterfaces, siblings: interfaces.siblings(), master: master)
+        try await rules.load(state, dockerInterfaces: dockerInterfaces, siblings: interfaces.siblings())
         await settleForwardRule()
         if hasOrphans { removeLinksSoon(of: []) }
         isStarted = true

@@ -9,8 +9,8 @@ import LinuxNetwork
 struct EndpointInterface: Sendable {
     /// RTPROT of Calico's routes, as BIRD and Felix use it.
     static let routeProtocol: UInt8 = 80
-    /// RTPROT_STATIC, of the next hops' route: Felix takes every route with Calico's number for its own, on any
-    /// interface, and removes those that it does not know (from v3.30, `MainTableOwnershipPolicy`).
+    /// RTPROT_STATIC, of the next hops' route: a newer Felix takes every route with Calico's number for its own, on any
+    /// interface, and removes those that it does not know (`MainTableOwnershipPolicy`).
     static let nextHopRouteProtocol: UInt8 = 4
     /// Every host end has it, so that a container moved between hosts keeps its neighbour's address.
     static let hostMAC = MACAddress(bytes: [0xee, 0xee, 0xee, 0xee, 0xee, 0xee])!

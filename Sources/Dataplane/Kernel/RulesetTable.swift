@@ -37,10 +37,8 @@ actor RulesetTable {
 
     /// Replaces our table by the one for `state`.
     func load(
-        _ state: [ClusterChange], dockerInterfaces: Set<InterfaceName>, siblings: [InterfaceName: Siblings],
-        master: Master
+        _ state: [ClusterChange], dockerInterfaces: Set<InterfaceName>, siblings: [InterfaceName: Siblings]
     ) throws {
-        self.master = master
         index = PolicyIndex(node: node, options: options, state: state)
         for (interface, others) in siblings { index.setSiblings(others, of: interface) }
         index.setDockerInterfaces(dockerInterfaces)
@@ -51,9 +49,14 @@ actor RulesetTable {
 
     /// Puts all our rules in force, or leaves only those that Felix does not have. No packet falls between.
     func setMaster(_ master: Master) throws {
-        guard self.master != master else { return }
+        let former = self.master
+        guard former != master else { return }
         self.master = master
-        try reload()
+        guard early == nil else { return }
+        do { try reload() } catch {
+            self.master = former
+            throw error
+        }
     }
 
     /// Whether rules of ours decide about containers' packets, also those of a process that is no more.
