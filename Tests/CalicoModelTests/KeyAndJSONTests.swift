@@ -17,6 +17,17 @@ import Testing
         #expect(Key.ipamConfiguration.path == "/calico/ipam/v2/config")
     }
 
+    @Test(arguments: [
+        ("/calico/felix/v2/no-region/host/web-1/status", "web-1"),
+        ("/calico/felix/v2/region-a/host/web-1/status", "web-1"),
+        ("/calico/felix/v2/no-region/host/web-1/last_reported_status", nil),
+        ("/calico/felix/v2/no-region/host/web-1/workload/libnetwork/w/endpoint/status", nil),
+        ("/calico/other/v2/no-region/host/web-1/status", nil),
+    ])
+    func `of a living Felix's report names its host`(_ path: String, _ host: String?) {
+        #expect(Key(path).livingFelixHost == host)
+    }
+
     @Test func `of a resource names plural, namespace and name`() {
         #expect(
             Key.resource(IPPoolSpec.self, name: "p").path == "/calico/resources/v3/projectcalico.org/ippools/p")

@@ -51,6 +51,18 @@ import Testing
         try endpoint.validate()
     }
 
+    @Test func `of Felix's configuration tells two settings and keeps the others`() throws {
+        let text =
+            #"{"kind":"FelixConfiguration","apiVersion":"projectcalico.org/v3","metadata":{"name":"default","creationTimestamp":null},"#
+            + #""spec":{"workloadSourceSpoofing":"Any","interfacePrefix":"cali,tap","bpfEnabled":false}}"#
+        let configuration = try JSONDecoder().decode(FelixConfiguration.self, from: Data(text.utf8))
+        #expect(configuration.spec.workloadSourceSpoofing == "Any")
+        #expect(configuration.spec.interfacePrefix == "cali,tap")
+        #expect(configuration.key.path.hasSuffix("/felixconfigurations/default"))
+        let written = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(configuration))
+        #expect(try written == JSONDecoder().decode(JSONValue.self, from: Data(text.utf8)))
+    }
+
     @Test func `gets a uid and a whole-second time when it is new, and keeps those it has`() {
         let metadata = ResourceMetadata(name: "a").asCreated(now: Date(timeIntervalSince1970: 1_787_405_600.9))
         #expect(metadata.creationTimestamp == "2026-08-22T13:33:20Z")

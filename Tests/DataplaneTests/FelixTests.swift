@@ -40,10 +40,12 @@ import Testing
         #expect(try !lab.host.run("ip link").contains("calib1"))
     }
 
-    @Test(arguments: [0, 1024])
-    func `hands over to Felix and takes over again, and no connection notices`(metric: Int) async throws {
+    @Test(arguments: [(0, "nft"), (1024, "nft"), (0, "legacy")])
+    func `hands over to Felix and takes over again, and no connection notices`(metric: Int, iptables: String)
+        async throws
+    {
         let lab = try Lab()
-        try lab.host.run("iptables -P FORWARD DROP; ip6tables -P FORWARD DROP")
+        try lab.host.run("iptables-\(iptables) -P FORWARD DROP; ip6tables-\(iptables) -P FORWARD DROP")
         let dataplane = lab.dataplane(choice: .auto, circumstances: .readingEtcd)
         try await dataplane.start(Self.base)
         for endpoint in [Self.one, Self.two] { try await connect(dataplane, endpoint) }
@@ -54,20 +56,20 @@ import Testing
         let connection = try Background(b, "timeout 60 perl -e '\(Self.echoClient)'")
         let pings = try ["10.65.0.3", "fd00:65::3"].map { try Background(a, "ping -i 0.005 -c 1200 -W 1 -q \($0)") }
 
-        let felix = try FelixStandIn(lab, metric: metric)
+        let felix = try FelixStandIn(lab, metric: metric, iptables: iptables)
         defer { felix.end() }
         try await Task.sleep(for: .seconds(0.5))
         #expect(await dataplane.master == .builtin, "Felix has no rules yet")
         try felix.tell([Self.one, Self.two])
         try await eventually { await dataplane.master == .felix }
-        try await eventually { try !lab.host.run("iptables -S FORWARD").contains("0x1000000") }
+        try await eventually { try !lab.host.run("iptables-\(iptables) -S FORWARD").contains("0x1000000") }
         #expect(try !lab.host.succeeds("nft list chain inet calico-libnetwork forward-from"))
         try await eventually { try !lab.host.run("ip route show dev calib1aaaaaaaaa").contains("proto 80") }
         #expect(try lab.host.run("ip route show 169.254.1.0/24").contains("dev lo"))
 
         felix.end()
         try await eventually { await dataplane.master == .builtin }
-        try await eventually { try lab.host.run("iptables -S FORWARD").contains("0x1000000") }
+        try await eventually { try lab.host.run("iptables-\(iptables) -S FORWARD").contains("0x1000000") }
         #expect(try lab.host.run("ip route show dev calib1aaaaaaaaa").contains("10.65.0.2 proto 80"))
         #expect(try lab.host.succeeds("nft list chain inet calico-libnetwork forward-from"))
         for ping in pings {
@@ -83,10 +85,10 @@ import Testing
     {
         let lab = try Lab()
         try lab.host.run("ip addr add 172.31.0.1/24 dev lo")
-        let felix = try FelixStandIn(lab, metric: 0)
+        let felix = try FelixStandIn(lab)
         defer { felix.end() }
         try felix.tell([])
-        try await eventually { try lab.host.succeeds("iptables -S cali-FORWARD") }
+        try await eventually { try lab.host.succeeds("iptables-nft -S cali-FORWARD") }
         let dataplane = lab.dataplane(choice: .auto, circumstances: .readingEtcd)
         try await dataplane.start(Self.base)
         #expect(await dataplane.master == .felix)
@@ -110,11 +112,11 @@ import Testing
 
     @Test func `a restarted daemon stays with Felix, and one that says builtin takes everything back`() async throws {
         let lab = try Lab()
-        let felix = try FelixStandIn(lab, metric: 0)
+        let felix = try FelixStandIn(lab)
         defer { felix.end() }
         try felix.tell([Self.one])
         let state = Self.base + [ClusterChange(Self.one)]
-        try await eventually { try lab.host.succeeds("iptables -S cali-tw-calib1aaaaaaaaa") }
+        try await eventually { try lab.host.succeeds("iptables-nft -S cali-tw-calib1aaaaaaaaa") }
         let first = lab.dataplane(choice: .auto, circumstances: .readingEtcd)
         try await first.start(state)
         try await connect(first, Self.one)
@@ -136,11 +138,11 @@ import Testing
     @Test func `a Felix of another network or of no use changes nothing`() async throws {
         let (lab, elsewhere) = (try Lab(), try Lab())
         defer { lab.end(elsewhere.host) }
-        let stranger = try FelixStandIn(elsewhere, metric: 0)
+        let stranger = try FelixStandIn(elsewhere)
         defer { stranger.end() }
         #expect(FelixSearch(namespace: lab.namespace).look() == nil)
         #expect(FelixSearch(namespace: elsewhere.namespace).look()?.process == stranger.process)
-        let kubernetes = try FelixStandIn(lab, metric: 0, environment: "DATASTORE_TYPE=kubernetes")
+        let kubernetes = try FelixStandIn(lab, environment: "DATASTORE_TYPE=kubernetes")
         defer { kubernetes.end() }
         try await eventually { FelixSearch(namespace: lab.namespace).look()?.readsKubernetes == true }
         let dataplane = lab.dataplane(choice: .auto, circumstances: .readingEtcd)
@@ -193,11 +195,11 @@ private final class FelixStandIn: Sendable {
     let process: Int32
     private let file: String
 
-    init(_ lab: Lab, metric: Int, environment: String = "A=b") throws {
+    init(_ lab: Lab, metric: Int = 0, iptables: String = "nft", environment: String = "A=b") throws {
         file = "/tmp/calico-lab-felix-\(UUID().uuidString)"
         let program = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .appending(path: "FelixStandIn/calico-felix").path(percentEncoded: false)
-        process = try lab.host.start(["env", environment, program, "\(metric)", "cat", file])
+        process = try lab.host.start(["env", environment, program, "\(metric)", iptables, "cat", file])
     }
 
     /// The endpoints it finds in its datastore from now on.

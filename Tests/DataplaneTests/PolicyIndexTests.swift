@@ -109,6 +109,19 @@ import Testing
         #expect(index.ruleset.sets["own4"]?.elements.keys.filter { $0.contains(name.text) }.count == 1)
     }
 
+    @Test func `another host's container on two networks is a member of both`() throws {
+        var index = PolicyIndex(node: Cluster.node, state: `The ruleset of`.Situation.twoNetworks)
+        let before = index.ruleset.sets.filter { $0.value.elements.keys.contains("10.65.77.77") }
+        let remote = Cluster.endpoint("c1aaaaaaaaaa", ["10.65.77.77"], profiles: ["blue", "red"], node: "host-2")
+        index.apply(ClusterChange(remote))
+        let sets = index.ruleset.sets.filter { $0.value.elements.keys.contains("10.65.77.77") }
+        #expect(before.isEmpty)
+        #expect(
+            sets.values.map(\.declaration).sorted().map { $0.contains("has(blue)") || $0.contains("has(red)") } == [
+                true, true,
+            ])
+    }
+
     @Test func `reads the values it needs and leaves the others`() throws {
         let endpoint = Cluster.endpoint("b1aaaaaaaaaa", ["10.65.0.2"], profiles: ["blue"])
         let json = try JSONEncoder().encode(endpoint)

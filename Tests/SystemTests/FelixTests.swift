@@ -51,7 +51,7 @@ extension SystemTests {
         private func startFelix() async throws -> Int {
             let folder = repositoryPath + "Tests/FelixStandIn"
             let started = try await lab.run(
-                "setsid \(folder)/calico-felix 0 \(folder)/etcd-endpoints host </dev/null >/tmp/felix.log 2>&1 & echo $!"
+                "setsid \(folder)/calico-felix 0 nft \(folder)/etcd-endpoints host </dev/null >/run/felix.log 2>&1 & echo $!"
             )
             return try #require(Int(started))
         }
