@@ -108,6 +108,10 @@ extension IPAMBlock: JSONWriter.Writable {
             writeSequence(to: &writer)
             writer.name("deleted")
             writer.bool(false)
+            if !lastContainers.isEmpty {
+                writer.name(CodingKeys.lastContainers.rawValue)
+                writer.object { $0.members(lastContainers.texts.mapValues { .string($0) }) }
+            }
             writer.members(unknown)
         }
     }

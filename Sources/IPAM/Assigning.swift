@@ -19,7 +19,9 @@ extension AllocationPlan {
     }
 
     private mutating func assignAny(_ request: AddressRequest, _ pools: [IPPool]) throws(IPAMError) -> IPAddress? {
-        for cidr in ownBlocks(in: pools) {
+        let own = ownBlocks(in: pools)
+        if let address = try assignAgain(request, own) { return address }
+        for cidr in own {
             guard let block = block(cidr), let address = try assignNext(in: block, request) else { continue }
             confirmAffinity(cidr)
             return address
@@ -28,6 +30,20 @@ extension AllocationPlan {
             return try assignNext(in: claimed(cidr), request)
         }
         return configuration.strictAffinity ? nil : try borrow(request, pools)
+    }
+
+    /// The address that this container had before it was stopped or made anew, where it is free.
+    private mutating func assignAgain(_ request: AddressRequest, _ own: [CIDR]) throws(IPAMError) -> IPAddress? {
+        guard request.owner.container != nil else { return nil }
+        for cidr in own {
+            guard var block = block(cidr),
+                let address = block.assignAgain(to: request.owner, where: eligible(request))
+            else { continue }
+            try take(block, for: request.owner)
+            confirmAffinity(cidr)
+            return address
+        }
+        return nil
     }
 
     /// A particular address: claims the block where there is none, whatever the limits, as Calico's AssignIP.

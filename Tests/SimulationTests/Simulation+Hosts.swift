@@ -141,7 +141,8 @@ extension Simulation {
         let plan = processes[client.host].plan
         let id = "\(plan.role).\(client.host).\(nextRequest)"
         let handle = scenario.sharesHandles ? (random.chance(30) ? "shared" : "\(plan.role).\(client.host)") : id
-        let owner = AllocationAttributes(handleID: handle, secondary: ["node": plan.name, "mac": id])
+        let owner = AllocationAttributes(
+            handleID: handle, secondary: ["node": plan.name, "mac": id, "container": "c\(nextRequest % 5)"])
         ledger.open(id, Ledger.Request(host: client.host, client: client.id, owner: owner))
         let isParticular = phase == .acting && scenario.asksForParticularAddresses && random.chance(25)
         let address = isParticular ? anyAddress(for: client) : nil

@@ -19,6 +19,8 @@ public struct AllocationAttributes: Hashable, Sendable {
     }
 
     public var node: String? { secondary["node"] }
+    /// Docker's name of the container, from engines that tell it (29.0 and later).
+    public var container: String? { secondary["container"] }
     public var isCoolingDown: Bool { releasedAt != nil }
 }
 

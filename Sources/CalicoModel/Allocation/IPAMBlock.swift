@@ -27,6 +27,8 @@ public struct IPAMBlock: Hashable, Sendable {
     /// Grows with every write of the block, so that a reader can tell one generation of an allocation from the next.
     public private(set) var sequenceNumber: UInt64
     public private(set) var sequenceNumberForAllocation: [Ordinal: UInt64]
+    /// Whose free ordinals were, see ``LastContainers``.
+    public private(set) var lastContainers = LastContainers()
     public var unknown: [String: JSONValue] = [:]
     /// How many ordinals are cooling down. Kept, because every look at a block asks.
     private var restingCount = 0
@@ -149,6 +151,7 @@ extension IPAMBlock {
             attributes.append(owner)
         }
         sequenceNumberForAllocation[ordinal] = sequenceNumber
+        lastContainers.forget(ordinal)
         if owner.isCoolingDown { restingCount += 1 }
     }
 
@@ -165,6 +168,7 @@ extension IPAMBlock {
         allocations[ordinal] = nil
         unallocated.append(ordinal)
         sequenceNumberForAllocation[ordinal] = nil
+        lastContainers.remember(attributes[index].container, at: ordinal, among: unallocated)
         if attributes[index].isCoolingDown { restingCount -= 1 }
         if !allocations.contains(index) { dropAttributes(at: index) }
     }
@@ -208,6 +212,8 @@ extension IPAMBlock {
             sequenceNumberForAllocation.keys.allSatisfy { allocations.indices.contains($0) && allocations[$0] != nil },
             "only allocated ordinals have a sequence number")
         try require(
+            lastContainers.ordinals.allSatisfy(free.contains), "only free ordinals remember a container")
+        try require(
             sequenceNumberForAllocation.values.allSatisfy { $0 <= sequenceNumber },
             "no allocation is younger than its block")
     }
@@ -219,6 +225,7 @@ extension IPAMBlock: Codable {
     enum CodingKeys: String, CodingKey, CaseIterable {
         case cidr, affinity, affinityClaimTime = "affinity_claim_time", allocations, unallocated, attributes
         case sequenceNumber, sequenceNumberForAllocation, deleted
+        case lastContainers = "libnetwork.projectcalico.org/lastContainers"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -234,6 +241,7 @@ extension IPAMBlock: Codable {
         let sequence: [String: UInt64] = try container.value(.sequenceNumberForAllocation, default: [:])
         sequenceNumberForAllocation = Dictionary(
             sequence.compactMap { text, number in Int(text).map { ($0, number) } }, uniquingKeysWith: max)
+        lastContainers = (try? container.value(.lastContainers, default: LastContainers())) ?? LastContainers()
         unknown = try decoder.unknownMembers(besides: CodingKeys.self)
         try checkReadable()
         repairQueue()
@@ -246,6 +254,7 @@ extension IPAMBlock: Codable {
         var free = Set(allocations.indices.filter { allocations[$0] == nil })
         let queued = unallocated.filter { free.remove($0) != nil }
         unallocated = queued + free.sorted()
+        lastContainers.keep(only: Set(unallocated))
         for ordinal in sequenceNumberForAllocation.keys
         where !allocations.indices.contains(ordinal) || allocations[ordinal] == nil {
             sequenceNumberForAllocation[ordinal] = nil
@@ -275,6 +284,7 @@ extension IPAMBlock: Codable {
         let sequence = sequenceNumberForAllocation.map { (String($0.key), $0.value) }
         try container.encode(
             Dictionary(sequence) { first, _ in first }, forKey: .sequenceNumberForAllocation)
+        if !lastContainers.isEmpty { try container.encode(lastContainers, forKey: .lastContainers) }
         try container.encode(false, forKey: .deleted)
         try encoder.encodeUnknown(unknown)
     }

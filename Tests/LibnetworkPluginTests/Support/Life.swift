@@ -26,6 +26,8 @@ struct Life: Sendable {
     var options = "{}"
     /// The container's; endpoints of one container share it.
     var sandbox: String
+    /// Engines from 29 on name it when they ask for an address.
+    var container: String?
 
     init(_ number: Int, network: String = dockerID(0xabc), mac: String? = nil, pools: [String] = ["CalicoPoolIPv4"]) {
         self.network = network
@@ -38,9 +40,10 @@ struct Life: Sendable {
     private var ids: String { #""NetworkID":"\#(network)","EndpointID":"\#(endpoint)""# }
 
     func requestAddress(_ pool: String, _ plugin: Plugin, address: String = "") async throws -> Reply {
-        try await plugin.call(
+        let name = container.map { #","com.docker.network.endpoint.name":"\#($0)""# } ?? ""
+        return try await plugin.call(
             "IpamDriver.RequestAddress",
-            #"{"PoolID":"\#(pool)","Address":"\#(address)","Options":{"com.docker.network.endpoint.macaddress":"\#(mac)"}}"#
+            #"{"PoolID":"\#(pool)","Address":"\#(address)","Options":{"com.docker.network.endpoint.macaddress":"\#(mac)"\#(name)}}"#
         )
     }
 
