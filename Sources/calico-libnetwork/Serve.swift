@@ -126,7 +126,9 @@ private struct Daemon {
         logger.notice("ready")
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await replica.follow() }
-            group.addTask { for await changes in news { await dataplane.apply(changes.compactMap(change)) } }
+            group.addTask {
+                for await changes in news { await dataplane.apply(changes.filter(isNews).compactMap(change)) }
+            }
             group.addTask { await reconciler.run() }
             if !isComplete { group.addTask { await createWhatIsMissingLater() } }
         }
@@ -187,6 +189,12 @@ private struct Daemon {
             try? await Task.sleep(for: .seconds(5))
             isComplete = await createWhatIsMissing()
         }
+    }
+
+    /// False for an endpoint's value that is known to be superseded: Join may have put the later one in force already,
+    /// and that is told, too.
+    private func isNews(_ change: Change) -> Bool {
+        replica.read { state in state.endpoints[change.key].map { $0.revision <= change.revision } ?? true }
     }
 
     /// An unreadable value counts as removed: it must neither stop the others nor leave its old version in force.
