@@ -4,7 +4,9 @@
 import Synchronization
 
 /// Time ran out.
-struct DeadlineExceeded: Error {}
+struct DeadlineExceeded: Error, CustomStringConvertible {
+    var description: String { "no answer came in time" }
+}
 
 /// Answers within `limit`, whatever `operation` does: at the deadline it is cancelled, and its caller goes on without
 /// waiting for it to notice. An operation that holds something for its caller must give it back when cancelled.

@@ -14,6 +14,8 @@ struct EndpointIdentity: Hashable {
     static let orchestrator = "libnetwork"
     static let networkAnnotation = "libnetwork.projectcalico.org/network"
     static let networkNameAnnotation = "libnetwork.projectcalico.org/network-name"
+    static let containerAnnotation = "libnetwork.projectcalico.org/container-id"
+    static let containerNameAnnotation = "libnetwork.projectcalico.org/container-name"
 
     /// `cali` and 11 characters of the id: 15, the kernel's limit (IFNAMSIZ - 1).
     static func interfaceName(_ endpoint: String) -> String { "cali" + endpoint.prefix(11) }
@@ -53,6 +55,15 @@ extension WorkloadEndpoint {
     public var networkID: String? { metadata.annotations[EndpointIdentity.networkAnnotation] }
     /// Docker's name of it.
     public var networkName: String? { metadata.annotations[EndpointIdentity.networkNameAnnotation] }
+    /// Docker's name of the container; known from the start on engines that tell it (29.0 and later), else soon after.
+    public var containerName: String? { metadata.annotations[EndpointIdentity.containerNameAnnotation] }
+    /// Docker's id of the container; there once the engine has been asked.
+    public var containerID: String? { metadata.annotations[EndpointIdentity.containerAnnotation] }
+
+    mutating func belong(to container: EngineNetwork.Container) {
+        metadata.annotations[EndpointIdentity.containerNameAnnotation] = container.name
+        if let id = container.id { metadata.annotations[EndpointIdentity.containerAnnotation] = id }
+    }
 }
 
 /// An endpoint in words, for messages.
@@ -60,7 +71,9 @@ struct EndpointWords {
     let endpoint: WorkloadEndpoint
 
     var text: String {
-        "endpoint \(endpoint.spec.endpoint.abbreviated)" + (endpoint.networkName.map { " of network \($0)" } ?? "")
+        (endpoint.containerName.map { "container \($0), " } ?? "")
+            + "endpoint \(endpoint.spec.endpoint.abbreviated)"
+            + (endpoint.networkName.map { " of network \($0)" } ?? "")
             + " on node \(endpoint.spec.node)"
     }
 }

@@ -3,142 +3,112 @@
 
 import Addressing
 import CalicoModel
-import Dataplane
 import Datastore
 import Logging
 
-// A container on several networks has an endpoint on each, and answers through one default route whatever network it
-// was asked on. So each of its endpoints carries the profiles of all its networks, which makes all its addresses
-// members of each, on every host; and each may send with the others' addresses.
+// Whose endpoint it is. Docker's messages do not say: the engine's API does, or from engine 29 on the request for the
+// address.
 
 extension NetworkDriver {
-    /// Lets the endpoints of one container know of each other, as it joins another network.
-    func unite(_ endpoint: WorkloadEndpoint, _ connection: Connection, sandbox: String?) async throws {
-        guard let sandbox, !connection.siblings.isEmpty else { return }
-        let interfaces = connection.siblings.union([endpoint.spec.interfaceName])
+    /// The container that `addresses` were taken for, where the engine said so.
+    func containerName(holding addresses: [IPAddress], mac: MACAddress?) -> String? {
+        replica.read { state in
+            addresses.lazy.compactMap { state.owner(of: $0) }.first { owner in
+                owner.node == node && owner.secondary["mac"].map { $0 == mac?.description } ?? true
+            }?.container
+        }
+    }
+
+    /// The endpoint with its container's labels, written to the store, where they are wanted and the engine tells them
+    /// in time. What comes later is written later.
+    func labelled(_ endpoint: WorkloadEndpoint, network: String) async -> WorkloadEndpoint {
+        guard settings.labelsEndpoints, endpoint.containerID == nil else { return endpoint }
+        let id = endpoint.spec.endpoint
+        var reason = "the engine does not list the endpoint yet"
         do {
-            try await commit { state in
-                state.uniting(state.endpoints(of: node, on: interfaces), sandbox: sandbox, on: node)
+            let labelled = try await withDeadline(settings.labelPatience) {
+                try await learnContainer(of: id, network: network)
             }
-        } catch {
-            try? await dataplane.disconnect(interfaceName: endpoint.spec.interfaceName)
-            throw error
-        }
-        let united = replica.read { $0.endpoints(of: node, on: interfaces) }
-        await dataplane.apply(united.map { ClusterChange($0.value) })
-        warnOfSpoofing(connection, endpoint)
-    }
-
-    private func warnOfSpoofing(_ connection: Connection, _ endpoint: WorkloadEndpoint) {
-        guard connection.master == .felix, !replica.read({ $0.allowsFurtherSources(on: node) }) else { return }
+            if let labelled { return labelled }
+        } catch { reason = "\(error)" }
         logger.warning(
-            "a container on several networks can answer on one of them only; set workloadSourceSpoofing: Any in Felix's configuration",
-            metadata: ["endpoint": "\(endpoint.spec.endpoint.abbreviated)"])
-    }
-
-    /// Puts in force what another endpoint's departure has changed for a container's remaining ones.
-    func applyEndpoints(ofSandbox sandbox: String) async {
-        let remaining = replica.read { $0.endpoints(of: node, sandbox: sandbox) }
-        await dataplane.apply(remaining.map { ClusterChange($0.value) })
-    }
-
-    /// Brings the endpoints of all containers on several networks in line with Felix's configuration of today.
-    func reuniteContainers() async throws {
-        try await commit { state in
-            let endpoints = state.endpoints.values.filter { $0.value.spec.node == node && $0.value.sandbox != nil }
-            let containers = Dictionary(grouping: endpoints) { $0.value.sandbox ?? "" }
-            return containers.reduce(into: Transaction()) { transaction, container in
-                transaction.merge(state.uniting(container.value, sandbox: container.key, on: node))
-            }
-        }
-    }
-}
-
-extension ClusterState {
-    /// A node's endpoints that have these interfaces.
-    func endpoints(of node: String, on interfaces: Set<String>) -> [Versioned<WorkloadEndpoint>] {
-        endpoints.values.filter { $0.value.spec.node == node && interfaces.contains($0.value.spec.interfaceName) }
-    }
-
-    /// A node's endpoints that lead to this container, if it is on several networks.
-    func endpoints(of node: String, sandbox: String) -> [Versioned<WorkloadEndpoint>] {
-        endpoints.values.filter { $0.value.spec.node == node && $0.value.sandbox == sandbox }
-    }
-
-    /// What makes endpoints know of each other; all those of one container.
-    /// - Parameter leaving: one that is about to go.
-    func uniting(
-        _ endpoints: [Versioned<WorkloadEndpoint>], sandbox: String, on node: String, leaving: WorkloadEndpoint? = nil
-    ) -> Transaction {
-        var transaction = Transaction()
-        let container = endpoints.map(\.value).sorted { $0.name < $1.name }
-        for seen in endpoints {
-            let siblings = container.filter { $0.key != seen.value.key }
-            let united = seen.value.united(
-                with: siblings, formerly: siblings + [leaving].compactMap(\.self), sandbox: sandbox,
-                namesSources: allowsFurtherSources(on: node))
-            guard united != seen.value else { continue }
-            transaction.merge(
-                Transaction(
-                    if: [.unchanged(united.key, since: seen.revision)], writes: [.put(united.key, united)]))
-        }
-        return transaction
-    }
-
-    /// What takes an endpoint's profiles and addresses from its container's other endpoints.
-    func parting(_ endpoint: WorkloadEndpoint) -> Transaction {
-        guard let sandbox = endpoint.sandbox else { return Transaction() }
-        let others = endpoints(of: endpoint.spec.node, sandbox: sandbox).filter { $0.value.key != endpoint.key }
-        return uniting(others, sandbox: sandbox, on: endpoint.spec.node, leaving: endpoint)
-    }
-
-    /// Felix heeds endpoints that name further addresses to send from. Otherwise it ignores them.
-    func allowsFurtherSources(on node: String) -> Bool { felixSetting(\.workloadSourceSpoofing, of: node) == "Any" }
-}
-
-extension WorkloadEndpoint {
-    private static let sandboxAnnotation = "libnetwork.projectcalico.org/sandbox"
-    private static let borrowedAnnotation = "libnetwork.projectcalico.org/profiles-of-other-networks"
-
-    /// Equal for the endpoints of one container on several networks; `nil` on those of all others.
-    var sandbox: String? { metadata.annotations[Self.sandboxAnnotation] }
-
-    /// Those that it would have without siblings.
-    var ownProfiles: [String] {
-        let borrowed = metadata.annotations[Self.borrowedAnnotation]?.split(separator: ",").map(String.init) ?? []
-        return spec.profiles.filter { !borrowed.contains($0) }
-    }
-
-    /// This endpoint as one of several of its container.
-    /// - Parameters:
-    ///   - siblings: the other ones.
-    ///   - former: they, and those that were.
-    ///   - namesSources: whether the siblings' addresses may stand in it.
-    fileprivate func united(
-        with siblings: [WorkloadEndpoint], formerly former: [WorkloadEndpoint], sandbox: String, namesSources: Bool
-    ) -> WorkloadEndpoint {
-        var endpoint = self
-        let own = ownProfiles
-        // Without a profile of its own it is closed to what no policy lets in, and stays so.
-        let borrowed = own.isEmpty ? [] : siblings.flatMap(\.ownProfiles).withoutRepetition.filter { !own.contains($0) }
-        let sources = namesSources ? siblings.flatMap(\.networkTexts) : []
-        let others = Set(former.flatMap(\.networkTexts))
-        endpoint.spec.profiles = own + borrowed
-        endpoint.spec.allowSpoofedSourcePrefixes =
-            spec.allowSpoofedSourcePrefixes.filter { !others.contains($0) } + sources
-        endpoint.metadata.annotations[Self.sandboxAnnotation] = siblings.isEmpty ? nil : sandbox
-        endpoint.metadata.annotations[Self.borrowedAnnotation] =
-            borrowed.isEmpty ? nil : borrowed.joined(separator: ",")
+            "a container starts without its labels, which are looked for meanwhile",
+            metadata: ["endpoint": "\(id.abbreviated)", "reason": "\(reason)"])
+        background.run(id) { await pollContainer(of: id, network: network) }
         return endpoint
     }
 
-    private var networkTexts: [String] { spec.ipNetworks.map(\.description) }
+    /// Asks the engine whose the endpoint is, and writes the container's name, id and labels to it: one commit.
+    ///
+    /// - Parameter name: the container's, where it is known.
+    /// - Returns: the endpoint as it is then; `nil` where the endpoint is gone or the engine does not know yet.
+    /// - Throws: where the engine or the datastore gives no answer.
+    @discardableResult
+    func learnContainer(
+        of id: String, network: String, name known: String? = nil
+    ) async throws -> WorkloadEndpoint? {
+        guard let seen = try endpoint(id)?.value else { return nil }
+        var name = known ?? seen.containerName
+        if name == nil { name = try await engine.lookUp(network)?.containers[id]?.name }
+        guard let name, let container = try await engine.container(named: name) else { return nil }
+        let labels = ContainerLabels(container.labels)
+        try await commit { state in
+            state.changing(seen.key) { endpoint in
+                endpoint.belong(to: .init(name: container.name, id: container.id))
+                endpoint.take(labels)
+            }
+        }
+        for problem in labels.problems {
+            logger.warning(
+                "a label of a container is left out", metadata: ["container": "\(name)", "label": "\(problem)"])
+        }
+        return try endpoint(id)?.value
+    }
+
+    /// For engines that cannot tell within Join. The endpoint's change reaches the dataplane as any other's does.
+    private func pollContainer(of id: String, network: String) async {
+        do {
+            try await withDeadline(settings.labelPollTimeout) {
+                while let seen = try endpoint(id)?.value, seen.containerID == nil {
+                    if (try? await learnContainer(of: id, network: network)) != nil {
+                        return logger.notice("labels learnt late", metadata: ["endpoint": "\(id.abbreviated)"])
+                    }
+                    try await Task.sleep(for: .milliseconds(100))
+                }
+            }
+        } catch {
+            logger.warning(
+                "a container's labels could not be learnt; they are looked for again each minute",
+                metadata: ["endpoint": "\(id.abbreviated)", "error": "\(error)"])
+        }
+    }
+
+    /// Writes whose endpoints are, where that is news: a commit for many at once. One that is gone is left out.
+    func record(_ containers: [Key: EngineNetwork.Container]) async throws {
+        var rest = containers[...]
+        while !rest.isEmpty {
+            let batch = rest.prefix(Self.recordsPerCommit)
+            rest = rest.dropFirst(batch.count)
+            try await commit { state in
+                batch.reduce(into: Transaction()) { transaction, item in
+                    guard let change = state.changing(item.key, { $0.belong(to: item.value) }) else { return }
+                    transaction.merge(change)
+                }
+            }
+        }
+    }
+
+    /// etcd takes 128 operations in a transaction.
+    private static let recordsPerCommit = 100
 }
 
-extension [String] {
-    /// Each once, where it comes first.
-    fileprivate var withoutRepetition: [String] {
-        var seen: Set<String> = []
-        return filter { seen.insert($0).inserted }
+extension ClusterState {
+    /// What changes an endpoint; `nil` where it is gone or stays as it is.
+    fileprivate func changing(_ key: Key, _ body: (inout WorkloadEndpoint) -> Void) -> Transaction? {
+        guard let seen = endpoints[key] else { return nil }
+        var endpoint = seen.value
+        body(&endpoint)
+        guard endpoint != seen.value else { return nil }
+        return Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.put(key, endpoint)])
     }
 }

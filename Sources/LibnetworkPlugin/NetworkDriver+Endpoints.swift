@@ -23,12 +23,14 @@ extension NetworkDriver {
         // The engine repeats a request whose answer it lost: the second answer must name the first one's MAC.
         let earlier = replica.read { $0.endpoints[key]?.value.spec.mac.flatMap { MACAddress($0) } }
         let mac = given ?? earlier ?? .random()
-        let endpoint = try identity.endpoint(
+        var endpoint = try identity.endpoint(
             addresses: addresses, mac: mac, profiles: profile.map { [$0] } ?? [],
             labels: network.labels.merging(options.labels) { _, own in own }, annotations: annotations(network))
+        if settings.labelsEndpoints { endpoint.ownLabels = options.labels.keys.sorted() }
+        if let name = containerName(holding: addresses, mac: given) { endpoint.belong(to: .init(name: name)) }
         try endpoint.validate()
         defer { nextHops.end(network.id) }
-        try await commit { state in
+        try await commit { [endpoint] state in
             var network = network
             network.nextHops[node] = nextHop(of: network.id, in: state)
             return try state.adding(endpoint, to: network, profile: profile == networkProfile ? profile : nil)

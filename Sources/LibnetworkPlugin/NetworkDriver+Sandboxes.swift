@@ -7,14 +7,15 @@ import Dataplane
 import Datastore
 
 extension NetworkDriver {
-    /// No datastore round trip: the endpoint was written by CreateEndpoint. One commit where the container has other
-    /// Calico networks.
+    /// No datastore round trip: the endpoint was written by CreateEndpoint. One commit for a container's labels, and one
+    /// where it is on other Calico networks.
     func join(_ request: EndpointRequest) async throws -> JoinReply {
-        guard let endpoint = try endpoint(request.endpointID)?.value else {
+        guard let created = try endpoint(request.endpointID)?.value else {
             throw PluginError(
                 "endpoint \(request.endpointID.abbreviated) is not known on node \(node); CreateEndpoint must come first"
             )
         }
+        let endpoint = await labelled(created, network: request.networkID)
         let network = network(request.networkID)?.value
         let hop = network?.nextHops[node] ?? 1
         let options = network.map(NetworkOptions.init(of:))

@@ -21,6 +21,12 @@ public struct NetworkDriver: Sendable {
         public var createsProfiles = true
         /// Calico namespace of the endpoints.
         public var namespace = "libnetwork"
+        /// Whether endpoints carry the labels of their containers.
+        public var labelsEndpoints = false
+        /// How long a start may be held up by the engine that is asked for them.
+        public var labelPatience = Duration.seconds(2)
+        /// How long they are looked for after that.
+        public var labelPollTimeout = Duration.seconds(5)
 
         public init() {}
 
@@ -32,7 +38,7 @@ public struct NetworkDriver: Sendable {
     let dataplane: any Dataplane
     let engine: any NetworkDirectory
     let ports = PortReservations()
-    let names = NetworkNames()
+    let background = BackgroundWork()
     let nextHops = NextHopClaims()
     let node: String
     let settings: Settings

@@ -81,10 +81,8 @@ struct NetworkOptions {
     }
 
     private mutating func takeLabel(_ name: String, _ value: String) throws {
-        guard Validation.isLabelKey(name), Validation.isLabelValue(value) else {
-            throw PluginError(
-                "\(Self.labelPrefix)\(name)=\(value) is not a label: keys have 1 to 63, values up to 63 letters, "
-                    + "digits, '-', '_' and '.'")
+        if let problem = EndpointLabel.problem(name, value) {
+            throw PluginError("\(Self.labelPrefix)\(name)=\(value) \(problem)")
         }
         labels[name] = value
     }

@@ -49,7 +49,7 @@ public struct PluginRoutes: Sendable {
             "/NetworkDriver.FreeNetwork": .call { (_: NetworkRequest) in EmptyReply() },
             "/NetworkDriver.CreateNetwork": .call { (request: CreateNetworkRequest) in
                 let reply = try await driver.createNetwork(request)
-                driver.names.learn(request.networkID, with: driver)
+                driver.background.run(request.networkID) { await driver.learnName(of: request.networkID) }
                 return reply
             },
             "/NetworkDriver.DeleteNetwork": .call(driver.deleteNetwork),

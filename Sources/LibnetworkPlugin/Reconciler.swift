@@ -18,7 +18,8 @@ public import Logging
 /// - Networks the engine no longer knows, once no endpoint of any node is on them.
 /// - Blocks of this host that have long been empty.
 ///
-/// It also has endpoints of containers on several networks follow a change of Felix's configuration.
+/// It also has endpoints of containers on several networks follow a change of Felix's configuration, and notes whose
+/// endpoints are: that is no container start's to pay for.
 ///
 /// An endpoint or network must be found missing twice, a sweep apart. An engine whose cluster store is away says of each
 /// network of global scope that there is none: it is believed while it knows of at least one.
@@ -66,6 +67,7 @@ public actor Reconciler {
             await allocator.giveBack(block)
         }
         var missing: Set<String> = []
+        var named: [Key: EngineNetwork.Container] = [:]
         let networks = networksOfThisNode()
         let answers = await lookUp(networks.keys)
         let seesAllNetworks = !driver.settings.isGlobal || answers.values.contains { $0?.isGlobal == true }
@@ -79,8 +81,32 @@ public actor Reconciler {
                 if suspects.contains(endpoint.spec.endpoint) { await remove(endpoint) }
             }
             if missing.contains(id), suspects.contains(id) { await removeNetwork(id) }
+            if let known { await named.merge(name(endpoints, as: known, id)) { _, new in new } }
         }
         suspects = missing
+        await attempt("note the names of \(named.count) containers") { [driver, named] in
+            try await driver.record(named)
+        }
+    }
+
+    /// Containers whose endpoints do not name them, or by an earlier name. Missing labels are learnt at once.
+    private func name(
+        _ endpoints: [WorkloadEndpoint], as known: EngineNetwork, _ network: String
+    ) async -> [Key: EngineNetwork.Container] {
+        var named: [Key: EngineNetwork.Container] = [:]
+        for endpoint in endpoints {
+            // Without id it is still starting.
+            guard let container = known.containers[endpoint.spec.endpoint], container.id != nil else { continue }
+            if driver.settings.labelsEndpoints, endpoint.containerID == nil {
+                await attempt("learn the labels of container \(container.name)") { [driver] in
+                    try await driver.learnContainer(
+                        of: endpoint.spec.endpoint, network: network, name: container.name)
+                }
+            } else if endpoint.containerName != container.name || endpoint.containerID != container.id {
+                named[endpoint.key] = container
+            }
+        }
+        return named
     }
 
     /// What the engine says of each network; nothing of those it gave no answer about.

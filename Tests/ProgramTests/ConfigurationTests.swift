@@ -38,6 +38,7 @@ import Testing
         #expect(defaults.driver.scope == "local" && defaults.driver.interfacePrefix == "cali")
         #expect(defaults.driver.mtu == nil && defaults.driver.createsProfiles)
         #expect(defaults.driver.namespace == "libnetwork")
+        #expect(!defaults.driver.labelsEndpoints && defaults.driver.labelPollTimeout == .seconds(5))
         #expect(defaults.settings.filter { $0.name != "NODENAME" }.allSatisfy { $0.origin == "default" })
     }
 
@@ -87,7 +88,23 @@ import Testing
         #expect(try configuration(["CALICO_LIBNETWORK_REQUEST_TIMEOUT": text]).requestTimeout == expected)
     }
 
+    /// Both others bound it: a request must be answered in time, and who wants no long search wants no long wait.
     @Test(arguments: [
+        ("10s", "5s", Duration.seconds(2)), ("2s", "5s", .seconds(1)), ("10s", "200ms", .milliseconds(200)),
+    ])
+    func `an engine that is asked for labels may hold a start up so long`(
+        _ request: String, _ poll: String, _ expected: Duration
+    ) throws {
+        let driver = try configuration([
+            "CALICO_LIBNETWORK_LABEL_ENDPOINTS": "true", "CALICO_LIBNETWORK_REQUEST_TIMEOUT": request,
+            "CALICO_LIBNETWORK_LABEL_POLL_TIMEOUT": poll,
+        ]).driver
+        #expect(driver.labelsEndpoints && driver.labelPatience == expected)
+    }
+
+    @Test(arguments: [
+        ("CALICO_LIBNETWORK_LABEL_ENDPOINTS", "some", "true or false"),
+        ("CALICO_LIBNETWORK_LABEL_POLL_TIMEOUT", "50ms", "between 0.1 and 600 seconds"),
         ("CALICO_LIBNETWORK_REQUEST_TIMEOUT", "10", "a duration such as 10s"),
         ("CALICO_LIBNETWORK_REQUEST_TIMEOUT", "nans", "a duration such as 10s"),
         ("CALICO_LIBNETWORK_REQUEST_TIMEOUT", "500ms", "between 1 and 600 seconds"),

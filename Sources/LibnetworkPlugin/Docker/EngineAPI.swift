@@ -7,11 +7,14 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// What the engine knows of its networks. Nothing depends on it answering.
+/// What the engine knows of its networks and containers. Nothing depends on it answering.
 public protocol NetworkDirectory: Sendable {
     /// - Returns: `nil` where the engine says there is no such network.
     /// - Throws: where the engine gives no answer.
     func lookUp(_ id: String) async throws -> EngineNetwork?
+    /// - Returns: `nil` where the engine says there is no such container.
+    /// - Throws: where the engine gives no answer.
+    func container(named name: String) async throws -> EngineContainer?
 }
 
 extension NetworkDirectory {
@@ -29,17 +32,32 @@ public struct EngineNetwork: Sendable {
     public var subnets: [String]
     /// Ids of its endpoints, those of starting containers included.
     public var endpoints: Set<String>
+    /// Whose these are, by the endpoint's id.
+    public var containers: [String: Container]
+
+    /// A container as its network names it.
+    public struct Container: Hashable, Sendable {
+        public let name: String
+        /// `nil` while it starts: the engine lists it under its endpoint then.
+        public let id: String?
+
+        public init(name: String, id: String? = nil) {
+            self.name = name
+            self.id = id
+        }
+    }
 
     public init(
         name: String, isInternal: Bool = false, isGlobal: Bool = false, options: [String: String] = [:],
-        subnets: [String] = [], endpoints: Set<String> = []
+        subnets: [String] = [], endpoints: Set<String> = [], containers: [String: Container] = [:]
     ) {
         self.name = name
         self.isInternal = isInternal
         self.isGlobal = isGlobal
         self.options = options
         self.subnets = subnets
-        self.endpoints = endpoints
+        self.endpoints = endpoints.union(containers.keys)
+        self.containers = containers
     }
 }
 
@@ -86,7 +104,8 @@ public struct EngineAPI: NetworkDirectory {
         }
     }
 
-    private func get(_ path: String) async throws -> (status: Int, body: Data) {
+    /// - Throws: where no whole answer comes in time.
+    func get(_ path: String) async throws -> (status: Int, body: Data) {
         try await withDeadline(limit) { try await exchange(path) }
     }
 
@@ -168,7 +187,10 @@ private struct Inspection: Decodable {
         struct Config: Decodable { let Subnet: String? }
         let Config: [Config]?
     }
-    struct Container: Decodable { let EndpointID: String? }
+    struct Container: Decodable {
+        let Name: String?
+        let EndpointID: String?
+    }
 
     let Name: String
     let Internal: Bool?
@@ -178,11 +200,17 @@ private struct Inspection: Decodable {
     let Containers: [String: Container]?
 
     var network: EngineNetwork {
-        // A starting container's endpoint stands under `ep-` and its id.
-        let starting = (Containers ?? [:]).keys.filter { $0.hasPrefix("ep-") }.map { String($0.dropFirst(3)) }
-        let running = (Containers ?? [:]).values.compactMap(\.EndpointID)
-        return EngineNetwork(
+        var network = EngineNetwork(
             name: Name, isInternal: Internal ?? false, isGlobal: Scope == "global", options: Options ?? [:],
-            subnets: IPAM?.Config?.compactMap(\.Subnet) ?? [], endpoints: Set(starting + running))
+            subnets: IPAM?.Config?.compactMap(\.Subnet) ?? [])
+        for (key, container) in Containers ?? [:] {
+            // A starting container's endpoint stands under `ep-` and its id.
+            let isStarting = key.hasPrefix("ep-")
+            guard let endpoint = isStarting ? String(key.dropFirst(3)) : container.EndpointID else { continue }
+            network.endpoints.insert(endpoint)
+            guard let name = container.Name, !name.isEmpty else { continue }
+            network.containers[endpoint] = .init(name: name, id: isStarting ? nil : key)
+        }
+        return network
     }
 }

@@ -65,6 +65,8 @@ struct EndpointCommand: AsyncParsableCommand {
 
     struct Row: Encodable {
         let id: String
+        let container: String?
+        let containerID: String?
         let network: String?
         let networkName: String?
         let node: String
@@ -74,8 +76,11 @@ struct EndpointCommand: AsyncParsableCommand {
         let profiles: [String]
         let labels: [String: String]
 
-        init(_ endpoint: WorkloadEndpoint) {
+        /// - Parameter live: what the engine says, where the endpoint does not know it yet.
+        init(_ endpoint: WorkloadEndpoint, _ live: EngineNetwork.Container?) {
             id = endpoint.spec.endpoint
+            container = endpoint.containerName ?? live?.name
+            containerID = endpoint.containerID ?? live?.id
             network = endpoint.networkID
             networkName = endpoint.networkName
             node = endpoint.spec.node
@@ -95,15 +100,16 @@ struct EndpointCommand: AsyncParsableCommand {
 
         func run() async throws {
             let command = try await CommandStore.open(settings)
-            let rows = command.state.endpoints.values.map(\.value)
+            let endpoints = command.state.endpoints.values.map(\.value)
                 .filter { allNodes || $0.spec.node == command.configuration.node }
-                .map(Row.init).sorted {
-                    ($0.networkName ?? "", $0.addresses.first ?? "") < ($1.networkName ?? "", $1.addresses.first ?? "")
-                }
+            let containers = await ContainerNames(of: endpoints, command.configuration).containers
+            let rows = endpoints.map { Row($0, containers[$0.spec.endpoint]) }.sorted {
+                ($0.networkName ?? "", $0.addresses.first ?? "") < ($1.networkName ?? "", $1.addresses.first ?? "")
+            }
             try output.print(
                 rows,
                 columns: [
-                    ("ENDPOINT", { String($0.id.prefix(12)) }),
+                    ("ENDPOINT", { String($0.id.prefix(12)) }), ("CONTAINER", { $0.container ?? "-" }),
                     ("NETWORK", { $0.networkName ?? $0.network.map { String($0.prefix(12)) } ?? "-" }),
                     ("NODE", \.node), ("ADDRESSES", { $0.addresses.joined(separator: ",") }),
                     ("MAC", { $0.mac ?? "-" }), ("INTERFACE", \.interface),

@@ -60,8 +60,8 @@ struct Configuration {
         socketDirectory = reader.text("CALICO_LIBNETWORK_SOCKET_DIR", default: "/run/docker/plugins")
         sysctlRoot = reader.text("CALICO_LIBNETWORK_SYSCTL_ROOT", default: "/proc/sys")
         dataplane = try Configuration.dataplane(&reader, datastore)
-        driver = try Configuration.driver(&reader)
         requestTimeout = try reader.duration("CALICO_LIBNETWORK_REQUEST_TIMEOUT", default: "10s", 1...600)
+        driver = try Configuration.driver(&reader, requestTimeout)
         engine = try reader.parsed(
             "DOCKER_HOST", default: "unix:///var/run/docker.sock", EngineAPI.Address.init,
             wants: "unix:///path or tcp://host:port")
@@ -133,7 +133,9 @@ struct Configuration {
         return choice
     }
 
-    private static func driver(_ reader: inout SettingReader) throws -> NetworkDriver.Settings {
+    private static func driver(
+        _ reader: inout SettingReader, _ requestTimeout: Duration
+    ) throws -> NetworkDriver.Settings {
         var settings = NetworkDriver.Settings()
         settings.scope = try reader.parsed(
             "CALICO_LIBNETWORK_SCOPE", default: "local", { ["local", "global"].contains($0) ? $0 : nil },
@@ -148,6 +150,11 @@ struct Configuration {
             wants: "a number between 68 and 65535, or nothing for the uplink's")
         settings.mtu = mtu == 0 ? nil : mtu
         settings.createsProfiles = try reader.flag("CALICO_LIBNETWORK_CREATE_PROFILES", default: true)
+        settings.labelsEndpoints = try reader.flag("CALICO_LIBNETWORK_LABEL_ENDPOINTS", default: false)
+        settings.labelPollTimeout = try reader.duration(
+            "CALICO_LIBNETWORK_LABEL_POLL_TIMEOUT", default: "5s", 0.1...600)
+        // An engine that hangs may cost a start this long; the rest of the request needs some time too.
+        settings.labelPatience = min(settings.labelPatience, settings.labelPollTimeout, requestTimeout / 2)
         settings.namespace = try reader.parsed(
             "CALICO_LIBNETWORK_NAMESPACE", default: "libnetwork",
             { Validation.isResourceName($0) && !$0.contains(".") ? $0 : nil },

@@ -123,7 +123,7 @@ struct SettingReader {
                     return range.contains(number * factor) ? .milliseconds(Int(number * factor * 1000)) : nil
                 }
                 return nil
-            }, wants: "a duration such as 10s, between \(Int(range.lowerBound)) and \(Int(range.upperBound)) seconds")
+            }, wants: "a duration such as 10s, between \(range.lowerBound.text) and \(range.upperBound.text) seconds")
     }
 }
 
@@ -134,4 +134,9 @@ extension SettingReader.Found {
         if case .flag = origin { problem.isWrongUsage = true }
         return problem
     }
+}
+
+extension Double {
+    /// Without a fraction of zero.
+    fileprivate var text: String { self == rounded() ? "\(Int(self))" : "\(self)" }
 }

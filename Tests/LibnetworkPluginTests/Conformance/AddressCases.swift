@@ -145,11 +145,13 @@ extension ConformanceCase {
                 .including(#"{"Address":"0.0.0.0/0"}"#)),
             .leaves(.nothing)),
         .init(
-            44, "a container's name is kept with its address",
+            44, "a container's name is kept with its address and its endpoint",
             .call(
                 "IpamDriver.RequestAddress",
                 Sample.address("p4", "192.168.5.5", options: #"{"com.docker.network.endpoint.name":"web"}"#), .answered),
-            .call("IpamDriver.RequestAddress", Sample.address("p4", "192.168.5.5"), .refused("container web"))),
+            .call("IpamDriver.RequestAddress", Sample.address("p4", "192.168.5.5"), .refused("container web")),
+            .call("NetworkDriver.CreateEndpoint", Sample.endpoint(), .answered),
+            .holds { try $0.endpoint(Sample.endpoint)?.containerName == "web" }),
         .init(
             45, "an unknown pool is refused",
             .call("IpamDriver.RequestAddress", Sample.address("nobody"), .refused("nobody")),

@@ -19,10 +19,17 @@ import Testing
         "HTTP/1.1 \(status)\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
     }
 
-    /// An engine that answers one request with `answer` and closes, or keeps silent where that is `nil`.
     private func asking(
         _ answer: String?, limit: Duration = .seconds(20), id: String = Sample.network
     ) async throws -> Result<EngineNetwork?, any Error> {
+        try await asking(answer, limit: limit, path: "/networks/\(id)") { try await $0.lookUp(id) }
+    }
+
+    /// An engine that answers one request with `answer` and closes, or keeps silent where that is `nil`.
+    private func asking<Answer: Sendable>(
+        _ answer: String?, limit: Duration = .seconds(20), path expected: String,
+        _ question: (EngineAPI) async throws -> Answer
+    ) async throws -> Result<Answer, any Error> {
         try await withTemporaryFolder { folder in
             let path = folder + "/docker.sock"
             let listener = try UnixSocket.listen(path)
@@ -32,8 +39,8 @@ import Testing
                 if let answer { try? connection.write(answer) } else { _ = try? connection.read { _ in false } }
                 return request
             }
-            let result = await Result.catching { try await EngineAPI(.unix(path: path), limit: limit).lookUp(id) }
-            #expect(try await served.hasPrefix("GET /networks/\(id) HTTP/1.1\r\n"))
+            let result = await Result.catching { try await question(EngineAPI(.unix(path: path), limit: limit)) }
+            #expect(try await served.hasPrefix("GET \(expected) HTTP/1.1\r\n"))
             return result
         }
     }
@@ -42,6 +49,7 @@ import Testing
         let network = try #require(try await asking(Self.reply("200 OK", Self.inspection)).get())
         #expect(network.name == "web" && network.isInternal)
         #expect(network.endpoints == ["e1", "e2"])
+        #expect(network.containers == ["e1": .init(name: "web-1", id: "4f1d"), "e2": .init(name: "web-2")])
         #expect(network.subnets == ["192.168.0.0/16"])
         #expect(network.options == ["com.docker.network.driver.mtu": "1400"])
     }
@@ -83,6 +91,42 @@ import Testing
 
     @Test func `an id that could lead elsewhere is not asked for`() async throws {
         #expect(try await EngineAPI(.unix(path: "/nowhere/docker.sock")).lookUp("../containers/x") == nil)
+    }
+
+    @Test func `a container is looked for by its whole name, in the list, whatever its state`() async throws {
+        let list = #"""
+            [{"Id":"1111","Names":["/web/alias","/other"],"Labels":{}},
+            {"Id":"2222","Names":["/web.1-a_b"],"Labels":{"org.projectcalico.label.role":"db"},"State":"created"},
+            {"Id":"3333","Names":null,"Labels":null}]
+            """#
+        let path = "/containers/json?all=1&filters=%7B%22name%22%3A%5B%22%5E%2Fweb%5B.%5D1-a_b%24%22%5D%7D"
+        let container = try await asking(Self.reply("200 OK", list), path: path) {
+            try await $0.container(named: "web.1-a_b")
+        }.get()
+        #expect(container == .init(id: "2222", name: "web.1-a_b", labels: ["org.projectcalico.label.role": "db"]))
+        #expect(path.removingPercentEncoding?.hasSuffix(#"filters={"name":["^/web[.]1-a_b$"]}"#) == true)
+    }
+
+    @Test func `a container that is not in the list is none, and one without labels has none`() async throws {
+        let path = "/containers/json?all=1&filters=%7B%22name%22%3A%5B%22%5E%2Fweb%24%22%5D%7D"
+        for (list, expected) in [
+            ("[]", nil), (#"[{"Id":"1","Names":["/web2"]}]"#, nil),
+            (#"[{"Id":"1","Names":["/web"],"Labels":null}]"#, EngineContainer(id: "1", name: "web")),
+        ] {
+            let found = try await asking(Self.reply("200 OK", list), path: path) {
+                try await $0.container(named: "web")
+            }
+            #expect(try found.get() == expected)
+        }
+        let refused = try await asking(Self.reply("500 Internal Server Error", "{}"), path: path) {
+            try await $0.container(named: "web")
+        }
+        #expect { try refused.get() } throws: { "\($0)".contains("answered 500") }
+    }
+
+    @Test(arguments: ["", "a b", "../x", "a\"b", "web*"])
+    func `what is no container's name is not asked for`(_ name: String) async throws {
+        #expect(try await EngineAPI(.unix(path: "/nowhere/docker.sock")).container(named: name) == nil)
     }
 
     @Test(arguments: [

@@ -35,9 +35,8 @@ final class Plugin: Sendable {
     init(
         on store: any KeyValueStore, node: String = Plugin.node, dataplane: RecordingDataplane = RecordingDataplane(),
         engine: RecordedEngine = RecordedEngine(), settings: NetworkDriver.Settings = .init(),
-        limit: Duration = .seconds(60)
+        limit: Duration = .seconds(60), logger: Logger = .silent
     ) async throws {
-        let logger = Logger.silent
         self.store = store
         self.dataplane = dataplane
         self.engine = engine
@@ -61,11 +60,11 @@ final class Plugin: Sendable {
     static func fresh(
         pools: [String: String] = ["p4": "192.168.0.0/16", "p6": "fd00:1::/64"],
         engine: RecordedEngine = RecordedEngine(), settings: NetworkDriver.Settings = .init(),
-        limit: Duration = .seconds(60)
+        limit: Duration = .seconds(60), logger: Logger = .silent
     ) async throws -> Plugin {
         let store = FaultyStore(on: try SQLiteStore(path: ":memory:"))
         for (name, cidr) in pools { try await store.put(pool: name, cidr) }
-        return try await Plugin(on: store, engine: engine, settings: settings, limit: limit)
+        return try await Plugin(on: store, engine: engine, settings: settings, limit: limit, logger: logger)
     }
 
     /// What a process finds that starts after this one was killed: the store and the kernel, nothing else.
