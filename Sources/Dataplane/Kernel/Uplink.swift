@@ -23,10 +23,16 @@ enum Uplink {
     /// Whether this event can change the answer.
     static func isConcerned(by event: KernelMonitor.Event) -> Bool {
         switch event {
-        case .linkChanged(let link), .linkRemoved(let link): link.kind != "veth"
+        case .linkChanged(let link), .linkRemoved(let link): !isContainers(link)
         case .routeChanged(let route), .routeRemoved(let route): route.destination.prefixLength == 0
         case .rulesetChanged: false
         case .resyncNeeded: true
         }
+    }
+
+    /// Containers come and go all the time. Their links, ours and Docker's, are told by name: the uplink is a veth too
+    /// where this host is itself a container.
+    private static func isContainers(_ link: Link) -> Bool {
+        link.kind == "veth" && ["cali", "temp", "veth"].contains { link.name.hasPrefix($0) }
     }
 }
