@@ -26,6 +26,11 @@ public struct AddressRequest: Sendable {
         self.owner = owner
         self.mayReplace = mayReplace
     }
+
+    /// The same request, by one who knows that `holder` is gone.
+    public func takingOver(from holder: AllocationAttributes) -> AddressRequest {
+        AddressRequest(family: family, scope: scope, address: address, owner: owner) { $1 == holder }
+    }
 }
 
 /// The addresses a request may be served from.
@@ -34,6 +39,8 @@ public enum AddressScope: Hashable, Sendable {
     case anyPool
     /// One pool, whatever its selectors say: the user named it. Both ranges lie inside the pool.
     case pool(name: String, subnet: CIDR?, range: CIDR?)
+    /// Several pools of one family, tried in this order, whatever their selectors say: the user named them.
+    case pools([String])
 
     /// What automatic assignment is confined to.
     var range: CIDR? {

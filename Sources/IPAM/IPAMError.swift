@@ -13,6 +13,7 @@ public enum IPAMError: Error, CustomStringConvertible {
     case noPoolForUse(String, node: String)
     case notInPool(IPAddress, known: [CIDR])
     case outsideSubnet(IPAddress, CIDR)
+    case outsidePools(IPAddress, [CIDR])
     case subnetOutsidePool(CIDR, pool: String, CIDR)
     case wrongFamily(IPAddress, pool: String)
     case taken(IPAddress, by: AllocationAttributes)
@@ -40,6 +41,7 @@ public enum IPAMError: Error, CustomStringConvertible {
         case .notInPool(let address, let known):
             "\(address) is not in a configured and enabled IP pool; the pools are \(known.list)"
         case .outsideSubnet(let address, let subnet): "\(address) is not in this network's subnet \(subnet)"
+        case .outsidePools(let address, let pools): "\(address) is in none of this network's pools \(pools.list)"
         case .subnetOutsidePool(let subnet, let pool, let cidr):
             "this network's subnet \(subnet) does not lie in IP pool \(pool), which is \(cidr) now; "
                 + "remove the network and create it again"

@@ -13,13 +13,25 @@ struct PoolSelection {
 
     /// Pools for an automatic assignment, in the order in which they are tried; never empty.
     func pools(for request: AddressRequest) throws(IPAMError) -> [IPPool] {
-        guard case .pool(let name, _, _) = request.scope else {
-            return try automaticPools(request.family)
+        switch request.scope {
+        case .anyPool: return try automaticPools(request.family)
+        case .pools(let names): return try usable(names, request.family)
+        case .pool(let name, _, _):
+            let pool = try named(name, request.family)
+            try check(request.scope, liesIn: pool)
+            return [pool]
         }
-        let pool = try named(name)
-        guard pool.family == request.family else { throw .unknownPool(name: name, known: names(request.family)) }
-        try check(request.scope, liesIn: pool)
-        return [pool]
+    }
+
+    /// Those of several named pools that can serve now; where none can, the first one's reason is thrown.
+    private func usable(_ names: [String], _ family: IPAddress.Family) throws(IPAMError) -> [IPPool] {
+        var pools: [IPPool] = []
+        var failure = IPAMError.noPool(family: family, node: node)
+        for name in names.reversed() {
+            do throws(IPAMError) { pools.insert(try named(name, family), at: 0) } catch { failure = error }
+        }
+        guard !pools.isEmpty else { throw failure }
+        return pools
     }
 
     /// The pool may have been deleted and made again with another range since the network was.
@@ -42,6 +54,13 @@ struct PoolSelection {
         guard address.family == request.family else {
             throw .wrongFamily(address, pool: "this \(request.family.name) request")
         }
+        if case .pools(let names) = request.scope {
+            let pools = try usable(names, request.family)
+            guard let pool = pools.first(where: { $0.spec.cidr.contains(address) }) else {
+                throw .outsidePools(address, pools.map(\.spec.cidr))
+            }
+            return pool
+        }
         guard let pool = state.pool(containing: address), pool.isAllocatable else {
             throw .notInPool(address, known: enabled(request.family).map(\.spec.cidr))
         }
@@ -63,6 +82,12 @@ struct PoolSelection {
         let usable = selected.filter { $0.spec.allows(use: Self.use) }
         guard !usable.isEmpty else { throw .noPoolForUse(Self.use, node: node) }
         return usable
+    }
+
+    private func named(_ name: String, _ family: IPAddress.Family) throws(IPAMError) -> IPPool {
+        let pool = try named(name)
+        guard pool.family == family else { throw .unknownPool(name: name, known: names(family)) }
+        return pool
     }
 
     private func named(_ name: String) throws(IPAMError) -> IPPool {

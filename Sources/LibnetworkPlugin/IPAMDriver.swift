@@ -22,11 +22,12 @@ public struct IPAMDriver: Sendable {
     /// Networks are on every node: one that is made here may be removed elsewhere.
     let isGlobal: Bool
     let logger: Logger
+    let departures: Departures
     private let loops = LoopBreaker()
 
     public init(
         allocator: AddressAllocator, replica: Replica<ClusterState>, dataplane: any Dataplane, node: String,
-        isGlobal: Bool, logger: Logger
+        engine: any NetworkDirectory, isGlobal: Bool, logger: Logger
     ) {
         self.allocator = allocator
         self.replica = replica
@@ -34,6 +35,7 @@ public struct IPAMDriver: Sendable {
         self.node = node
         self.isGlobal = isGlobal
         self.logger = logger
+        departures = Departures(dataplane: dataplane, engine: engine, node: node)
     }
 
     // MARK: Pools
@@ -42,14 +44,18 @@ public struct IPAMDriver: Sendable {
         try refuseUnknown(request.options)
         let asked = try parse(request)
         let family: IPAddress.Family = asked?.family ?? (request.isV6 ? .v6 : .v4)
-        guard let subnet = asked, subnet.prefixLength > 0 else { return try await anyPool(family, request) }
+        let named = try await namedPools(request.options, family)
+        guard let subnet = asked, subnet.prefixLength > 0 else { return try await anyPool(family, request, named) }
         let range = try self.range(request.subPool, in: subnet)
         let pool = try await pool(holding: subnet)
+        try named?.check(pool, holding: subnet)
         let scope = AddressScope.pool(name: pool.name, subnet: subnet == pool.spec.cidr ? nil : subnet, range: range)
         return reply(PoolID(family: family, scope: scope), subnet)
     }
 
-    private func anyPool(_ family: IPAddress.Family, _ request: RequestPoolRequest) async throws -> RequestPoolReply {
+    private func anyPool(
+        _ family: IPAddress.Family, _ request: RequestPoolRequest, _ named: NamedPools?
+    ) async throws -> RequestPoolReply {
         guard request.subPool.isEmpty else {
             throw PluginError("--ip-range \(request.subPool) needs a --subnet that holds it")
         }
@@ -58,12 +64,15 @@ public struct IPAMDriver: Sendable {
                 "the engine asks for the same pool over and over, because \(family.name) pools overlap a name server or "
                     + "route of this host; give the network a --subnet")
         }
+        // Never the pools' own range: engines do not take one that overlaps a route of the host (see `LoopBreaker`).
+        let anySubnet = CIDR(IPAddress(family: family, value: 0), prefixLength: 0)!
+        if let named { return reply(PoolID(family: family, scope: try named.scope()), anySubnet) }
         if !hasPool(family) {
             // A pool made a moment ago by a command may not have reached us yet.
             await replica.refresh()
             guard hasPool(family) else { throw IPAMError.noPool(family: family, node: node) }
         }
-        return reply(.any(family), CIDR(IPAddress(family: family, value: 0), prefixLength: 0)!)
+        return reply(.any(family), anySubnet)
     }
 
     private func hasPool(_ family: IPAddress.Family) -> Bool {
@@ -101,16 +110,13 @@ public struct IPAMDriver: Sendable {
         // As above.
         await replica.refresh()
         if let pool = replica.read({ $0.pool(containing: subnet) }) { return try usable(pool) }
-        let pools = replica.read { state in
-            state.poolsInOrder.filter { $0.spec.family == subnet.family }.map { "\($0.name) (\($0.spec.cidr))" }
-        }
         throw PluginError(
             "The requested subnet must match the CIDR of a configured Calico IP Pool, or lie inside one: \(subnet) does "
-                + "not; the pools are \(pools.isEmpty ? "none" : pools.joined(separator: ", ")). "
+                + "not; the pools are \(poolList(subnet.family)). "
                 + "Create one with: calico-libnetwork pool create NAME --cidr \(subnet)")
     }
 
-    private func usable(_ pool: IPPool) throws -> IPPool {
+    func usable(_ pool: IPPool) throws -> IPPool {
         guard pool.isAllocatable else { throw IPAMError.poolDisabled(pool.name) }
         return pool
     }
@@ -118,11 +124,10 @@ public struct IPAMDriver: Sendable {
     /// Engines add keys of their own with every release; only ours and plain ones are worth a refusal.
     private func refuseUnknown(_ options: [String: String]) throws {
         let unknown = options.keys.filter {
-            !$0.hasPrefix("com.docker.network.") && $0 != "RequestAddressType"
-        }.sorted()
-        guard unknown.isEmpty else {
-            throw PluginError("calico-ipam knows no --ipam-opt \(unknown.joined(separator: ", "))")
+            !$0.hasPrefix("com.docker.network.") && $0 != "RequestAddressType" && $0 != NetworkOptions.poolKey
         }
+        let keys = OptionKeys([NetworkOptions.poolKey])
+        guard unknown.isEmpty else { throw PluginError("calico-ipam knows no --ipam-opt \(keys.refusal(of: unknown))") }
     }
 
     // MARK: Addresses
@@ -152,9 +157,22 @@ public struct IPAMDriver: Sendable {
             guard case .taken(let address, let owner) = error else { throw error }
             // A manager that takes over asks again for what its tasks use.
             if owner.isSwarmTask, request.owner.isSwarmReservation { return address }
-            let user = replica.read { $0.endpoint(using: address).map { EndpointWords(endpoint: $0.value).text } }
-            throw PluginError("address \(address) is already assigned to \(user ?? owner.words)")
+            let holder = replica.read { $0.endpoint(using: address)?.value }
+            guard let holder, await departures.isGone(holder) else {
+                throw PluginError("address \(address) is already assigned to \(words(for: owner, holder))")
+            }
+            logger.notice(
+                "taking an address over from a container that is gone",
+                metadata: ["address": "\(address)", "endpoint": "\(holder.spec.endpoint.abbreviated)"])
+            try? await dataplane.disconnect(interfaceName: holder.spec.interfaceName)
+            return try await allocator.assign(request.takingOver(from: owner))
         }
+    }
+
+    private func words(for owner: AllocationAttributes, _ holder: WorkloadEndpoint?) -> String {
+        if let holder { return EndpointWords(endpoint: holder).text }
+        let isReserved = owner.handleID?.hasSuffix(".reserved") == true
+        return (isReserved ? "an --aux-address of a network on " : "") + owner.words
     }
 
     private func parse(_ text: String) throws -> IPAddress? {
@@ -177,8 +195,7 @@ public struct IPAMDriver: Sendable {
     }
 
     private func knownFamily(of pool: PoolID) -> IPAddress.Family? {
-        guard case .pool(let name, _, _) = pool.scope else { return nil }
-        return replica.read { $0.pools[name]?.value.spec.family }
+        replica.read { state in pool.poolNames.lazy.compactMap { state.pools[$0]?.value.spec.family }.first }
     }
 
     private func gateway(_ address: IPAddress?, _ pool: PoolID) async throws -> RequestAddressReply {

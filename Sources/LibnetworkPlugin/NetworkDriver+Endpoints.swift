@@ -155,6 +155,7 @@ extension ClusterState {
         var record = seen?.value ?? network
         record.nextHops[node] = record.nextHops[node] ?? network.nextHops[node]
         record.name = record.name ?? network.name
+        if record.pools.isEmpty { record.pools = network.pools }
         if record.wantsProfile { record.profile = record.profile ?? profile }
         guard record != seen?.value else { return Transaction() }
         return Transaction(if: [.asSeen(record.key, seen?.revision)], writes: [.put(record.key, record)])

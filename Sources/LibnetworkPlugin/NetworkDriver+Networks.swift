@@ -21,7 +21,9 @@ extension NetworkDriver {
             // A Swarm's network has the same id on every node that runs tasks of it.
             var joined = seen?.value ?? record
             joined.subnets += record.subnets.filter { !joined.subnets.contains($0) }
-            joined.pools = state.poolNames(of: joined.subnets)
+            let pools = state.poolNames(of: joined.subnets)
+            try options.checkPools(pools)
+            if !pools.isEmpty { joined.pools = pools }
             joined.nextHops[node] = nextHop(of: record.id, in: state)
             return Transaction(if: [.asSeen(joined.key, seen?.revision)], writes: [.put(joined.key, joined)])
         }
@@ -81,7 +83,7 @@ extension NetworkDriver {
         let found = await engine.network(id)
         if let record = network(id)?.value {
             var named = record
-            named.name = found?.name
+            if let found { named.learn(from: found) }
             return named
         }
         let options = try NetworkOptions(network: (found?.options ?? [:]).mapValues(JSONValue.string), logger: logger)
@@ -89,6 +91,7 @@ extension NetworkDriver {
             id, name: found?.name, subnets: (found?.subnets ?? []).compactMap { CIDR($0) }, options: options,
             isInternal: found?.isInternal ?? false)
         record.pools = replica.read { $0.poolNames(of: record.subnets) }
+        if let found { record.learn(from: found) }
         return record
     }
 
@@ -98,11 +101,11 @@ extension NetworkDriver {
         for attempt in 1...6 {
             try? await Task.sleep(for: .milliseconds(100 * attempt))
             guard let record = network(id)?.value, record.name == nil else { return }
-            guard let name = await engine.network(id)?.name else { continue }
+            guard let found = await engine.network(id) else { continue }
             try? await commit { state in
                 guard let seen = state.networks[id], seen.value.name == nil else { return nil }
                 var named = seen.value
-                named.name = name
+                named.learn(from: found)
                 return Transaction(
                     if: [.unchanged(named.key, since: seen.revision)], writes: [.put(named.key, named)])
             }
@@ -151,6 +154,13 @@ extension NetworkRecord {
         var rest = self
         rest.nextHops[node] = nil
         return rest.nextHops.isEmpty ? nil : rest
+    }
+
+    /// What only the engine's API tells: the name, and `--ipam-opt`, which IPAM is given for no network in particular.
+    fileprivate mutating func learn(from network: EngineNetwork) {
+        name = network.name
+        guard pools.isEmpty, let text = network.ipamOptions[NetworkOptions.poolKey] else { return }
+        pools = (try? PoolNames(text).names) ?? []
     }
 
     /// The profile that comes with the network's first endpoint.

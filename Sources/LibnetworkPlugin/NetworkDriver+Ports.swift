@@ -5,6 +5,7 @@ import Addressing
 import CalicoModel
 import Dataplane
 import Datastore
+import Logging
 
 extension NetworkDriver {
     /// Publishes the container's ports (`docker run -p`): only the driver of the container's gateway is asked, and
@@ -15,12 +16,45 @@ extension NetworkDriver {
             throw PluginError("endpoint \(request.endpointID.abbreviated) is not known on node \(node)")
         }
         let bindings = try PortBinding.bindings(in: request.options, families: endpoint.families)
-        let published = try await ports.take(bindings, for: request.endpointID)
+        let published = try await take(bindings, for: request.endpointID)
         do { try await setPublished(published, request.endpointID) } catch {
             await ports.release(request.endpointID)
             throw error
         }
         return EmptyReply()
+    }
+
+    /// Engines that were killed, and those whose words did not reach us, never give ports back: what stands in the way
+    /// is looked at before anybody is refused.
+    private func take(_ bindings: [PortBinding], for endpointID: String) async throws -> [EndpointPort] {
+        await ports.release { id in ((try? endpoint(id)) ?? nil) == nil }
+        do { return try await ports.take(bindings, for: endpointID) } catch {
+            guard try await removeGoneHolders(of: bindings, besides: endpointID) else { throw error }
+            return try await ports.take(bindings, for: endpointID)
+        }
+    }
+
+    /// - Returns: whether there were any.
+    private func removeGoneHolders(of bindings: [PortBinding], besides endpointID: String) async throws -> Bool {
+        let departures = Departures(dataplane: dataplane, engine: engine, node: node)
+        var isAnyGone = false
+        for endpoint in publishingEndpoints() where endpoint.spec.endpoint != endpointID {
+            guard bindings.contains(where: { endpoint.spec.ports.contains(where: $0.mayMeet) }),
+                await departures.isGone(endpoint)
+            else { continue }
+            logger.notice(
+                "taking ports over from a container that is gone",
+                metadata: ["endpoint": "\(endpoint.spec.endpoint.abbreviated)"])
+            _ = try await deleteEndpoint(EndpointRequest(networkID: "", endpointID: endpoint.spec.endpoint))
+            isAnyGone = true
+        }
+        return isAnyGone
+    }
+
+    private func publishingEndpoints() -> [WorkloadEndpoint] {
+        replica.read { state in
+            state.endpoints.values.map(\.value).filter { $0.spec.node == node && !$0.spec.ports.isEmpty }
+        }
     }
 
     func revokeExternalConnectivity(_ request: EndpointRequest) async throws -> EmptyReply {
@@ -32,10 +66,7 @@ extension NetworkDriver {
 
     /// Takes the host ports again that were published before this process started.
     public func restorePorts() async {
-        let endpoints = replica.read { state in
-            state.endpoints.values.map(\.value).filter { $0.spec.node == node && !$0.spec.ports.isEmpty }
-        }
-        for endpoint in endpoints {
+        for endpoint in publishingEndpoints() {
             await ports.restore(endpoint.spec.ports, for: endpoint.spec.endpoint, families: endpoint.families)
         }
     }
@@ -47,6 +78,7 @@ extension NetworkDriver {
             guard let seen = state.endpoints[key] else { return nil }
             var endpoint = seen.value
             endpoint.spec.ports = endpoint.spec.ports.filter { $0.hostPort == nil } + published
+            endpoint.metadata.annotations[WorkloadEndpoint.portsAnnotation] = published.words
             guard endpoint != seen.value else { return nil }
             return Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.put(key, endpoint)])
         }

@@ -9,6 +9,8 @@ struct NetworkOptions {
     var mtu: Int?
     var interfacePrefix: String?
     var profile: String?
+    /// Names of pools, in the order given. Those of an endpoint are refused.
+    var pools: [String] = []
     var labels: [String: String] = [:]
     /// As given, for the record.
     var text: [String: String] = [:]
@@ -16,6 +18,7 @@ struct NetworkOptions {
     static let mtuKey = "com.docker.network.driver.mtu"
     static let prefixKey = "com.docker.network.container_iface_prefix"
     static let profileKey = "org.projectcalico.profile"
+    static let poolKey = "org.projectcalico.pool"
     static let labelPrefix = "org.projectcalico.label."
 
     /// - Throws: naming every option that is not known, or the one that is malformed.
@@ -26,14 +29,15 @@ struct NetworkOptions {
             self.text[key] = text
             if try !take(key, text) { unknown.append(key) }
         }
+        let keys = OptionKeys([Self.mtuKey, Self.prefixKey, Self.profileKey, Self.poolKey], prefix: Self.labelPrefix)
         for key in unknown where key.hasPrefix("com.docker.network.") {
-            logger.info("network option has no effect here", metadata: ["option": "\(key)"])
+            var metadata: Logger.Metadata = ["option": "\(key)"]
+            metadata["nearest"] = keys.nearest(to: key).map { "\($0)" }
+            logger.info("network option has no effect here", metadata: metadata)
         }
         unknown.removeAll { $0.hasPrefix("com.docker.network.") }
         guard unknown.isEmpty else {
-            throw PluginError(
-                "the calico driver knows no option \(unknown.joined(separator: ", ")); it knows \(Self.mtuKey), "
-                    + "\(Self.prefixKey), \(Self.profileKey) and \(Self.labelPrefix)KEY")
+            throw PluginError("the calico driver knows no option \(keys.refusal(of: unknown))")
         }
     }
 
@@ -46,10 +50,9 @@ struct NetworkOptions {
     /// Driver options of one endpoint: other keys there belong to the engine or to other drivers.
     init(endpoint options: [String: JSONValue]) throws {
         for (key, value) in options where key.hasPrefix("org.projectcalico.") {
-            guard try take(key, value.optionText) else {
-                throw PluginError(
-                    "the calico driver knows no endpoint option \(key); it knows \(Self.profileKey) and "
-                        + "\(Self.labelPrefix)KEY")
+            guard key != Self.poolKey, try take(key, value.optionText) else {
+                let keys = OptionKeys([Self.profileKey], prefix: Self.labelPrefix)
+                throw PluginError("the calico driver knows no endpoint option \(keys.refusal(of: [key]))")
             }
         }
     }
@@ -73,6 +76,7 @@ struct NetworkOptions {
                 throw PluginError("\(key)=\(value) is not a profile name")
             }
             profile = value
+        case Self.poolKey: pools = try PoolNames(value).names
         case _ where key.hasPrefix(Self.labelPrefix):
             try takeLabel(String(key.dropFirst(Self.labelPrefix.count)), value)
         default: return false

@@ -7,7 +7,7 @@ import IPAM
 /// What IPAM calls a pool towards Docker, which stores it and sends it back with every request for an address.
 ///
 /// `CalicoPoolIPv4` and `CalicoPoolIPv6` (any pool; the names are the Go plugin's), a Calico pool's name, or
-/// `NAME@SUBNET`, each with `#RANGE` for `--ip-range`.
+/// `NAME@SUBNET`, each with `#RANGE` for `--ip-range`, or `NAME,NAME…` for several pools.
 struct PoolID: Hashable, CustomStringConvertible {
     let family: IPAddress.Family?
     let scope: AddressScope
@@ -25,6 +25,10 @@ struct PoolID: Hashable, CustomStringConvertible {
         case "": return nil
         case "CalicoPoolIPv4": self = .any(.v4)
         case "CalicoPoolIPv6": self = .any(.v6)
+        case _ where text.contains(","):
+            let names = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+            guard names.allSatisfy({ !$0.isEmpty && !$0.contains("@") && !$0.contains("#") }) else { return nil }
+            self.init(family: nil, scope: .pools(names))
         default:
             let (rest, range) = PoolID.cut(text, at: "#")
             let (name, subnet) = PoolID.cut(rest, at: "@")
@@ -39,8 +43,18 @@ struct PoolID: Hashable, CustomStringConvertible {
     var description: String {
         switch scope {
         case .anyPool: family == .v6 ? "CalicoPoolIPv6" : "CalicoPoolIPv4"
+        case .pools(let names): names.joined(separator: ",")
         case .pool(let name, let subnet, let range):
             name + (subnet.map { "@\($0)" } ?? "") + (range.map { "#\($0)" } ?? "")
+        }
+    }
+
+    /// The Calico pools that it names; none for any pool.
+    var poolNames: [String] {
+        switch scope {
+        case .anyPool: []
+        case .pool(let name, _, _): [name]
+        case .pools(let names): names
         }
     }
 

@@ -95,6 +95,11 @@ actor PortReservations {
         }
     }
 
+    /// Gives the ports of endpoints back that are no more.
+    func release(where isGone: (String) -> Bool) {
+        for endpoint in held.keys.filter(isGone) { release(endpoint) }
+    }
+
     func release(_ endpoint: String) { close(held.removeValue(forKey: endpoint) ?? []) }
 
     private func close(_ reservations: [Reservation]) {
@@ -185,6 +190,12 @@ private struct PortUnavailable: Error, CustomStringConvertible {
 }
 
 extension PortBinding {
+    /// Whether somebody who holds `port` keeps it from this binding, on whatever address.
+    func mayMeet(_ port: EndpointPort) -> Bool {
+        guard let host = port.hostPort, port.protocol == transport else { return false }
+        return hostPorts.contains(host)
+    }
+
     fileprivate func isMet(by port: EndpointPort) -> Bool {
         guard port.port == self.port, port.protocol == transport, port.hostIP ?? "" == hostIP,
             let host = port.hostPort
@@ -194,7 +205,7 @@ extension PortBinding {
 }
 
 extension ProtocolMatch {
-    fileprivate var text: String {
+    var text: String {
         switch self {
         case .name(let name): name.lowercased()
         case .number(let number): String(number)

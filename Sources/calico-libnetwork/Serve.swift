@@ -70,7 +70,7 @@ private struct Daemon {
             replica: replica, dataplane: dataplane, engine: engine, node: configuration.node,
             settings: configuration.driver, logger: logger)
         ipam = IPAMDriver(
-            allocator: allocator, replica: replica, dataplane: dataplane, node: configuration.node,
+            allocator: allocator, replica: replica, dataplane: dataplane, node: configuration.node, engine: engine,
             isGlobal: configuration.driver.isGlobal, logger: logger)
         reconciler = Reconciler(driver: network, allocator: allocator, engine: engine, logger: logger)
     }

@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import ArgumentParser
+import LibnetworkPlugin
 
 /// Commands that do not exist. The parser takes their names for arguments of the default command instead.
 enum UnknownCommand {

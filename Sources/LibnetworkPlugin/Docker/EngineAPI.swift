@@ -32,6 +32,8 @@ public struct EngineNetwork: Sendable {
     public var subnets: [String]
     /// Ids of its endpoints, those of starting containers included.
     public var endpoints: Set<String>
+    /// Its `--ipam-opt` options.
+    public var ipamOptions: [String: String]
     /// Whose these are, by the endpoint's id.
     public var containers: [String: Container]
 
@@ -49,7 +51,8 @@ public struct EngineNetwork: Sendable {
 
     public init(
         name: String, isInternal: Bool = false, isGlobal: Bool = false, options: [String: String] = [:],
-        subnets: [String] = [], endpoints: Set<String> = [], containers: [String: Container] = [:]
+        subnets: [String] = [], endpoints: Set<String> = [], containers: [String: Container] = [:],
+        ipamOptions: [String: String] = [:]
     ) {
         self.name = name
         self.isInternal = isInternal
@@ -58,6 +61,7 @@ public struct EngineNetwork: Sendable {
         self.subnets = subnets
         self.endpoints = endpoints.union(containers.keys)
         self.containers = containers
+        self.ipamOptions = ipamOptions
     }
 }
 
@@ -186,6 +190,7 @@ private struct Inspection: Decodable {
     struct Addresses: Decodable {
         struct Config: Decodable { let Subnet: String? }
         let Config: [Config]?
+        let Options: [String: String]?
     }
     struct Container: Decodable {
         let Name: String?
@@ -202,7 +207,7 @@ private struct Inspection: Decodable {
     var network: EngineNetwork {
         var network = EngineNetwork(
             name: Name, isInternal: Internal ?? false, isGlobal: Scope == "global", options: Options ?? [:],
-            subnets: IPAM?.Config?.compactMap(\.Subnet) ?? [])
+            subnets: IPAM?.Config?.compactMap(\.Subnet) ?? [], ipamOptions: IPAM?.Options ?? [:])
         for (key, container) in Containers ?? [:] {
             // A starting container's endpoint stands under `ep-` and its id.
             let isStarting = key.hasPrefix("ep-")

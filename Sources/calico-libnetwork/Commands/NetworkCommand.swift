@@ -61,7 +61,7 @@ struct NetworkCommand: AsyncParsableCommand {
 struct EndpointCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "endpoint", abstract: "Workload endpoints: the containers' interfaces.",
-        subcommands: [List.self], defaultSubcommand: List.self)
+        subcommands: [List.self, Show.self], defaultSubcommand: List.self)
 
     struct Row: Encodable {
         let id: String

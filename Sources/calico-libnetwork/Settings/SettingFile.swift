@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import LibnetworkPlugin
 import YAML
 
 /// The settings in a file: a flat YAML map, or Calico's `CalicoAPIConfig` with a datastore only.

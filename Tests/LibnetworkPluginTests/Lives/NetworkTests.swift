@@ -226,12 +226,15 @@ import Testing
 
     @Test(arguments: [
         "CalicoPoolIPv4", "CalicoPoolIPv6", "p4", "p4@192.168.8.0/24", "p4#192.168.8.0/24",
-        "p4@192.168.8.0/22#192.168.8.0/24", "p6@fd00:1::/80#fd00:1::/96",
+        "p4@192.168.8.0/22#192.168.8.0/24", "p6@fd00:1::/80#fd00:1::/96", "p4,p5", "p6,a-b.c,p4",
     ])
     func `a pool's id is read back as it was given`(_ text: String) {
         #expect(PoolID(text)?.description == text)
     }
 
-    @Test(arguments: ["", "@192.168.8.0/24", "#192.168.8.0/24", "p4@", "p4#x", "p4@10.0.0.0/8#"])
+    @Test(arguments: [
+        "", "@192.168.8.0/24", "#192.168.8.0/24", "p4@", "p4#x", "p4@10.0.0.0/8#", "p4,", ",p4", "p4,,p5",
+        "p4,p5#10.0.0.0/8",
+    ])
     func `what is no pool's id is none`(_ text: String) { #expect(PoolID(text) == nil) }
 }

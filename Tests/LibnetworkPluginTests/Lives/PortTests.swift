@@ -126,4 +126,32 @@ import Testing
         #expect(try await life.program(plugin, ports: "[\(binding(port)),\(udp)]").status == 200)
         #expect(try ports(life, plugin) == [port, port])
     }
+
+    @Test func `what is published stands in words with the endpoint, while it is`() async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1, pools: ["CalicoPoolIPv4", "CalicoPoolIPv6"])
+        try await life.start(plugin)
+        let (any, local, local6) = (try HostPort.free(), try HostPort.free(), try HostPort.free())
+        let udp = #"{"Proto":17,"Port":53,"HostIP":"127.0.0.1","HostPort":\#(local)}"#
+        let bindings = [binding(any), udp, binding(local6, container: 81, ip: "::1")].joined(separator: ",")
+        #expect(try await life.program(plugin, ports: "[\(bindings)]").status == 200)
+        let annotation = { try plugin.endpoint(life.endpoint)?.metadata.annotations["org.projectcalico.ports"] }
+        #expect(try annotation() == "\(any)->80/tcp, 127.0.0.1:\(local)->53/udp, [::1]:\(local6)->81/tcp")
+        _ = try await life.revoke(plugin)
+        #expect(try annotation() == nil)
+    }
+
+    @Test func `SCTP is published where the kernel has it, and refused in words elsewhere`() async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let reply = try await life.program(plugin, ports: #"[{"Proto":132,"Port":90,"HostPort":19090}]"#)
+        let probe = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 132)
+        if probe >= 0 {
+            close(probe)
+            #expect(try ports(life, plugin) == [19090])
+        } else {
+            #expect(reply.refusal == "cannot publish port 19090/sctp on this host: Protocol not supported", "\(reply)")
+        }
+    }
 }

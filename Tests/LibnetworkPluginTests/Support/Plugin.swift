@@ -46,8 +46,8 @@ final class Plugin: Sendable {
         network = NetworkDriver(
             replica: replica, dataplane: dataplane, engine: engine, node: node, settings: settings, logger: logger)
         ipam = IPAMDriver(
-            allocator: allocator, replica: replica, dataplane: dataplane, node: node, isGlobal: settings.isGlobal,
-            logger: logger)
+            allocator: allocator, replica: replica, dataplane: dataplane, node: node, engine: engine,
+            isGlobal: settings.isGlobal, logger: logger)
         let responder = { [gate] in PluginResponder(routes: $0, gate: gate, limit: limit, logger: logger) }
         networkClient = Application(
             responder: responder(.networkDriver(network).serving(.ipamDriver(ipam))), logger: logger)

@@ -2,14 +2,15 @@
 // Copyright the calico-libnetwork authors
 
 /// What somebody who mistyped a word probably meant.
-enum Nearest {
+public enum Nearest {
     /// The word of `words` with the fewest changes to `mistyped`, if these are few; case makes no difference.
-    static func word(to mistyped: String, in words: [String]) -> String? {
+    ///
+    /// - Parameter limit: how many changes are few; `nil`: as many as fit the word's length.
+    public static func word(to mistyped: String, in words: [String], limit: Int? = nil) -> String? {
         let nearest = words.map { (word: $0, distance: distance(mistyped.lowercased(), $0.lowercased())) }
             .min { $0.distance < $1.distance }
-        return nearest.flatMap {
-            $0.distance <= max(2, mistyped.count / 3) && $0.distance < mistyped.count ? $0.word : nil
-        }
+        let limit = limit ?? max(2, mistyped.count / 3)
+        return nearest.flatMap { $0.distance <= limit && $0.distance < mistyped.count ? $0.word : nil }
     }
 
     /// Levenshtein's: how many characters to insert, delete or replace.
