@@ -142,6 +142,26 @@ extension SystemTests {
             try await lab.run("docker run --rm --network blue bb true")
         }
 
+        @Test func `its settings do what they say`() async throws {
+            try await lab.stopPlugin()
+            try await lab.startPlugin(
+                "CALICO_LIBNETWORK_IFPREFIX=web", "CALICO_LIBNETWORK_VETH_MTU=1280",
+                "CALICO_LIBNETWORK_CREATE_PROFILES=false", "CALICO_LIBNETWORK_NAMESPACE=shop", "CALICO_DEBUG=true")
+            try await lab.createNetwork("blue")
+            let first = try await lab.start("b1", on: "blue")
+            let second = try await lab.start("b2", on: "blue")
+            #expect(try await first.run("cat /sys/class/net/web0/mtu") == "1280")
+            #expect(await first.isCutOff(from: second.address), "without a profile nobody is let in or out")
+            #expect(await lab.hostReaches(first.address))
+            let shown = try await lab.run("calico-libnetwork endpoint show \(first.address)")
+            #expect(shown.contains("projectcalico.org/namespace=shop"), "\(shown)")
+            #expect(shown.contains("profiles    none") || shown.contains("profiles     none"), "\(shown)")
+            #expect(try await lab.run("grep -c 'debug' \(lab.directory)/\(lab.host)/plugin.log") != "0")
+            try await lab.removeContainersAndNetworks()
+            try await lab.stopPlugin()
+            try await lab.startPlugin()
+        }
+
         private func pair() async throws -> (Container, Container) {
             (try await lab.start("b1", on: "blue"), try await lab.start("b2", on: "blue"))
         }
