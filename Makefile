@@ -28,10 +28,10 @@ ifdef FILTER
 else
 	swift build --build-tests
 	@# One after the other: floods of packets, or both cores at work, would starve the tests that wait for milliseconds.
-	swift test --skip-build --disable-xctest --skip 'SystemTests|SimulationTests|DatastoreTests'
-	swift test --skip-build --disable-xctest --filter SimulationTests
-	swift test --skip-build --disable-xctest --filter DatastoreTests
-	swift test --skip-build --disable-xctest --filter SystemTests
+	swift test --skip-build --disable-xctest --skip '(System|Simulation|Datastore|Dataplane|LibnetworkPlugin)Tests'
+	for suite in LibnetworkPlugin Dataplane Simulation Datastore System; do \
+		swift test --skip-build --disable-xctest --filter $${suite}Tests; \
+	done
 	@# The same again on etcd; the suites that choose a datastore for themselves have run.
 	LAB_DATASTORE=etcd swift test --skip-build --disable-xctest --filter SystemTests \
 		--skip 'SystemTests/(OnEtcd|ManyHosts|Script|ManagedPlugin|Swarm)'

@@ -74,9 +74,16 @@ extension LinuxDataplane {
     /// sets too, and it makes them its own.
     private func handOver(waitingSince since: ContinuousClock.Instant) async throws {
         guard let missing = await missing(interfaces.names), missing.isEmpty else {
+            wasFelixReady = false
             tellOfWaiting(since)
             return
         }
+        // Seen twice: where its rules for IPv6 are to come, they come soon after those for IPv4.
+        guard wasFelixReady else {
+            wasFelixReady = true
+            return
+        }
+        wasFelixReady = false
         try await rules.setMaster(.felix)
         master = announced(.felix)
         await interfaces.setMaster(.felix)

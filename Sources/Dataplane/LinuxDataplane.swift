@@ -35,6 +35,8 @@ public actor LinuxDataplane: Dataplane {
     var verdict: MasterVerdict?
     /// Since when somebody else should be.
     var changeIsDueSince: ContinuousClock.Instant?
+    /// At the last look, Felix had rules for every interface.
+    var wasFelixReady = false
     private var felixWatch: Task<Void, Never>?
     private(set) var isStarted = false
     private var dockerInterfaces: Set<InterfaceName> = []

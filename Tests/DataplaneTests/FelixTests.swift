@@ -141,7 +141,7 @@ import Testing
         let stranger = try FelixStandIn(elsewhere)
         defer { stranger.end() }
         #expect(FelixSearch(namespace: lab.namespace).look() == nil)
-        #expect(FelixSearch(namespace: elsewhere.namespace).look()?.process == stranger.process)
+        try await eventually { FelixSearch(namespace: elsewhere.namespace).look()?.process == stranger.process }
         let kubernetes = try FelixStandIn(lab, environment: "DATASTORE_TYPE=kubernetes")
         defer { kubernetes.end() }
         try await eventually { FelixSearch(namespace: lab.namespace).look()?.readsKubernetes == true }

@@ -10,13 +10,15 @@ import LibnetworkPlugin
 extension EndpointCommand {
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show one endpoint.")
-        @Argument(help: "The endpoint's id, or how it begins; or its interface, or one of its addresses.")
+        @Argument(help: "Its id, or how that begins; its container's name, its interface, or one of its addresses.")
         var id: String
         @OptionGroup var output: OutputOptions
         @OptionGroup(title: "Settings") var settings: SettingOptions
 
         struct Details: Encodable {
             let id: String
+            let container: String?
+            let containerID: String?
             let network: String?
             let networkName: String?
             let node: String
@@ -31,6 +33,8 @@ extension EndpointCommand {
 
             init(_ endpoint: WorkloadEndpoint) {
                 id = endpoint.spec.endpoint
+                container = endpoint.containerName
+                containerID = endpoint.containerID
                 network = endpoint.networkID
                 networkName = endpoint.networkName
                 node = endpoint.spec.node
@@ -46,7 +50,9 @@ extension EndpointCommand {
 
             var rows: [[String]] {
                 [
-                    ["network", networkName ?? network.map { String($0.prefix(12)) } ?? "-"], ["node", node],
+                    ["container", container ?? containerID.map { String($0.prefix(12)) } ?? "not noted yet"],
+                    ["network", networkName ?? network.map { String($0.prefix(12)) } ?? "-"],
+                    ["node", node],
                     ["addresses", addresses.joined(separator: ", ")], ["MAC", mac ?? "-"], ["interface", interface],
                     ["profiles", profiles.isEmpty ? "none" : profiles.joined(separator: ", ")],
                     ["ports", ports.words ?? "none published"],
@@ -69,6 +75,7 @@ extension ClusterState {
         let address = IPAddress(name)
         let found = endpoints.values.map(\.value).filter { endpoint in
             endpoint.spec.endpoint.hasPrefix(name) || endpoint.spec.interfaceName == name
+                || endpoint.containerName == name
                 || address.map { endpoint.spec.addresses.contains($0) } ?? false
         }
         guard let first = found.first, !name.isEmpty else {
@@ -76,7 +83,7 @@ extension ClusterState {
         }
         guard found.count == 1 else {
             let ids = found.map(\.spec.endpoint).sorted().joined(separator: ", ")
-            throw ValidationFailure("\(found.count) endpoints begin with \(name): \(ids)")
+            throw ValidationFailure("\(found.count) endpoints are called \(name) or begin so: \(ids)")
         }
         return first
     }
