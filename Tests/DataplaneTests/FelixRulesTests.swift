@@ -11,13 +11,14 @@ import Testing
 @Suite struct `Felix's rules` {
     private static let ready: Set = ["cali-FORWARD", "cali-tw-calia", "cali-tw-calib"]
 
-    @Test(arguments: [
-        ([.v4: ready, .v6: ready], []),
-        ([.v4: ready], []),
-        ([.v4: ready, .v6: ["something-else"]], []),
-        ([.v4: ready, .v6: ["cali-FORWARD", "cali-tw-calia"]], ["calib"]),
-        ([.v4: ["cali-FORWARD"], .v6: ready], ["calia", "calib"]),
-    ] as [([IPAddress.Family: Set<String>], [String])])
+    @Test(
+        arguments: [
+            ([.v4: ready, .v6: ready], []),
+            ([.v4: ready], []),
+            ([.v4: ready, .v6: ["something-else"]], []),
+            ([.v4: ready, .v6: ["cali-FORWARD", "cali-tw-calia"]], ["calib"]),
+            ([.v4: ["cali-FORWARD"], .v6: ready], ["calia", "calib"]),
+        ] as [([IPAddress.Family: Set<String>], [String])])
     func `are complete when every family that has any has them for an interface`(
         chains: [IPAddress.Family: Set<String>], missing: [String]
     ) throws {
