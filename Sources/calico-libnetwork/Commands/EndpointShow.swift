@@ -15,57 +15,26 @@ extension EndpointCommand {
         @OptionGroup var output: OutputOptions
         @OptionGroup(title: "Settings") var settings: SettingOptions
 
-        struct Details: Encodable {
-            let id: String
-            let container: String?
-            let containerID: String?
-            let network: String?
-            let networkName: String?
-            let node: String
-            let addresses: [String]
-            let mac: String?
-            let interface: String
-            let profiles: [String]
-            let ports: [EndpointPort]
-            let labels: [String: String]
-            let annotations: [String: String]
-            let created: String?
-
-            init(_ endpoint: WorkloadEndpoint) {
-                id = endpoint.spec.endpoint
-                container = endpoint.containerName
-                containerID = endpoint.containerID
-                network = endpoint.networkID
-                networkName = endpoint.networkName
-                node = endpoint.spec.node
-                addresses = endpoint.spec.addresses.map(\.description)
-                mac = endpoint.spec.mac
-                interface = endpoint.spec.interfaceName
-                profiles = endpoint.spec.profiles
-                ports = endpoint.spec.ports
-                labels = endpoint.metadata.labels
-                annotations = endpoint.metadata.annotations
-                created = endpoint.metadata.creationTimestamp
-            }
-
-            var rows: [[String]] {
-                [
-                    ["container", container ?? containerID.map { String($0.prefix(12)) } ?? "not noted yet"],
-                    ["network", networkName ?? network.map { String($0.prefix(12)) } ?? "-"],
-                    ["node", node],
-                    ["addresses", addresses.joined(separator: ", ")], ["MAC", mac ?? "-"], ["interface", interface],
-                    ["profiles", profiles.isEmpty ? "none" : profiles.joined(separator: ", ")],
-                    ["ports", ports.words ?? "none published"],
-                    ["labels", labels.map { "\($0.key)=\($0.value)" }.sorted().joined(separator: ", ")],
-                    ["created", created ?? "unknown"],
-                ]
-            }
-        }
-
         func run() async throws {
-            let details = Details(try await CommandStore.open(settings).state.endpoint(called: id))
-            try output.print(details) { Table(titles: ["endpoint", details.id], rows: details.rows) }
+            let endpoint = Row(try await CommandStore.open(settings).state.endpoint(called: id))
+            try output.print(endpoint) { Table(titles: ["endpoint", endpoint.id], rows: endpoint.lines) }
         }
+    }
+}
+
+extension EndpointCommand.Row {
+    /// One fact a line.
+    fileprivate var lines: [[String]] {
+        [
+            ["container", container ?? containerID.map { String($0.prefix(12)) } ?? "not noted yet"],
+            ["network", networkName ?? network.map { String($0.prefix(12)) } ?? "-"],
+            ["node", node],
+            ["addresses", addresses.joined(separator: ", ")], ["MAC", mac ?? "-"], ["interface", interface],
+            ["profiles", profiles.isEmpty ? "none" : profiles.joined(separator: ", ")],
+            ["ports", ports.words ?? "none published"],
+            ["labels", labels.map { "\($0.key)=\($0.value)" }.sorted().joined(separator: ", ")],
+            ["created", created ?? "unknown"],
+        ]
     }
 }
 

@@ -74,10 +74,13 @@ struct EndpointCommand: AsyncParsableCommand {
         let mac: String?
         let interface: String
         let profiles: [String]
+        let ports: [EndpointPort]
         let labels: [String: String]
+        let annotations: [String: String]
+        let created: String?
 
         /// - Parameter live: what the engine says, where the endpoint does not know it yet.
-        init(_ endpoint: WorkloadEndpoint, _ live: EngineNetwork.Container?) {
+        init(_ endpoint: WorkloadEndpoint, _ live: EngineNetwork.Container? = nil) {
             id = endpoint.spec.endpoint
             container = endpoint.containerName ?? live?.name
             containerID = endpoint.containerID ?? live?.id
@@ -88,7 +91,10 @@ struct EndpointCommand: AsyncParsableCommand {
             mac = endpoint.spec.mac
             interface = endpoint.spec.interfaceName
             profiles = endpoint.spec.profiles
+            ports = endpoint.spec.ports
             labels = endpoint.metadata.labels
+            annotations = endpoint.metadata.annotations
+            created = endpoint.metadata.creationTimestamp
         }
     }
 
