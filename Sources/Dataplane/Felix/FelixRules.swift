@@ -52,9 +52,7 @@ public struct FelixRules: Sendable {
     }
 
     private static func legacyChains(_ family: IPAddress.Family) throws -> [String] {
-        guard LegacyTables.areInUse(family),
-            let program = HostCommand(family == .v4 ? "iptables-legacy" : "ip6tables-legacy")
-        else { return [] }
+        guard let program = LegacyTables.program(family) else { return [] }
         let lines = try program.run(["-w", "2", "-S"]).output.split(separator: "\n")
         return lines.filter { $0.hasPrefix("-N ") }.map { String($0.dropFirst(3)) }
     }

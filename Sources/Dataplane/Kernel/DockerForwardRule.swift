@@ -86,10 +86,7 @@ actor DockerForwardRule {
 
     /// - Returns: whether something was changed.
     private func ensureLegacy(_ family: IPAddress.Family, isWanted: Bool = true) throws -> Bool {
-        // Asked first: the program itself brings the table into being.
-        guard LegacyTables.areInUse(family),
-            let program = HostCommand(family == .v4 ? "iptables-legacy" : "ip6tables-legacy")
-        else { return false }
+        guard let program = LegacyTables.program(family) else { return false }
         let listing = try program.run(["-w", "2", "-S", "FORWARD"])
         guard listing.status == 0 else { return false }
         let forward = LegacyForwardChain(listing.output)
