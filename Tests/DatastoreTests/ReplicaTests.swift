@@ -33,6 +33,13 @@ private struct Texts: ReplicaState {
         return (transaction, try #require(try await store.commit(transaction).revision))
     }
 
+    /// Until the watch has told everything that was written so far, by a marker written after it.
+    private func awaitWatch(of replica: Replica<Texts>) async throws {
+        let marker = Key("/t/z")
+        _ = try await store.commit(Transaction(writes: [.put(marker, bytes: Data())]))
+        while replica.read({ $0.values[marker] == nil }) { try await Task.sleep(for: .milliseconds(5)) }
+    }
+
     private var text: String? { replica.read { $0.values[a] } }
 
     private func wait(for expected: String?) async throws {
@@ -76,9 +83,7 @@ private struct Texts: ReplicaState {
         let following = Task { await replica.follow() }
         let own = try await write("1")
         _ = try await write(nil)
-        let marker = Key("/t/z")
-        _ = try await store.commit(Transaction(writes: [.put(marker, bytes: Data())]))
-        while replica.read({ $0.values[marker] == nil }) { try await Task.sleep(for: .milliseconds(5)) }
+        try await awaitWatch(of: replica)
         replica.observe(own.0.changes(at: own.1))
         #expect(text == nil)
         following.cancel()
@@ -107,8 +112,7 @@ private struct Texts: ReplicaState {
             try await store.commit(Transaction(if: [.absent(a)], writes: [.put(a, bytes: Data())])).failed)
         await slow.delayNextList {
             _ = try await write(nil)
-            _ = try await store.commit(Transaction(writes: [.put(Key("/t/z"), bytes: Data())]))
-            while replica.read({ $0.values[Key("/t/z")] == nil }) { try await Task.sleep(for: .milliseconds(5)) }
+            try await awaitWatch(of: replica)
         }
         await replica.refresh()
         #expect(replica.read { $0.values[a] } == nil, "the list was read before the key was deleted")
@@ -128,10 +132,8 @@ private struct Texts: ReplicaState {
         let replica = Replica<Texts>(of: slow, under: [Key("/t/")], logger: Logger(label: "test"))
         try await replica.load()
         let following = Task { await replica.follow() }
-        let marker = Key("/t/z")
         await slow.delayNextCommit {
-            _ = try await store.commit(Transaction(writes: [.put(marker, bytes: Data())]))
-            while replica.read({ $0.values[marker] == nil }) { try await Task.sleep(for: .milliseconds(5)) }
+            try await awaitWatch(of: replica)
             #expect(replica.read { $0.values[a] } == nil)
         }
         try await replica.commit(Transaction(if: [.absent(a)], writes: [.put(a, bytes: Data("mine".utf8))]))
@@ -146,12 +148,10 @@ private struct Texts: ReplicaState {
         let replica = Replica<Texts>(of: slow, under: [Key("/t/")], logger: Logger(label: "test"))
         try await replica.load()
         let following = Task { await replica.follow() }
-        let marker = Key("/t/z")
         await slow.delayNextCommit {
             _ = try await write("theirs")
             _ = try await write("theirs, later")
-            _ = try await store.commit(Transaction(writes: [.put(marker, bytes: Data())]))
-            while replica.read({ $0.values[marker] == nil }) { try await Task.sleep(for: .milliseconds(5)) }
+            try await awaitWatch(of: replica)
             throw TestFailure("the answer is lost")
         }
         await #expect(throws: StoreError.self) {
