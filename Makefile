@@ -29,15 +29,13 @@ else
 	swift build --build-tests
 	@# One after the other: floods of packets, or both cores at work, would starve the tests that wait for milliseconds.
 	swift test --skip-build --disable-xctest --skip '(System|Simulation|Datastore|Dataplane|LibnetworkPlugin)Tests'
-	for suite in LibnetworkPlugin Dataplane Simulation Datastore System; do \
+	for suite in LibnetworkPlugin Dataplane Simulation Datastore; do \
 		swift test --skip-build --disable-xctest --filter $${suite}Tests; \
 	done
-	@# The same again on etcd; the suites that choose a datastore for themselves have run.
-	LAB_DATASTORE=etcd swift test --skip-build --disable-xctest --filter SystemTests \
-		--skip 'SystemTests/(OnEtcd|ManyHosts|Script|ManagedPlugin|Swarm)'
+	@scripts/test-engines 20.10/on 20.10/on/etcd
 endif
 
-test-engines: ## run the system suite on engines 20.10, 26.1 and 28.5, hosts with IPv6 and without (as root; ENGINES=28.5)
+test-engines: ## run the system suite on engines 20.10, 26.1 and 28.5, hosts with IPv6 and without (as root; ENGINES=28.5, or 28.5/off)
 	@scripts/prerequisites test
 	@scripts/test-engines $(ENGINES)
 

@@ -48,32 +48,31 @@ lab_fail() {
 
 # --- namespaces -----------------------------------------------------------------------------------------------------
 
-# The first process of a host, as this machine numbers it. Refuses a process that is not confined: acting on a
-# stale or wrong pid would mean acting on the machine itself.
+# lab_pid HOST: puts the first process of a host, as this machine numbers it, into `pid`. Refuses a process that is not
+# confined: acting on a stale or wrong pid would mean acting on the machine itself. All builtins, for thousands of calls.
 lab_pid() {
-    local pid space
-    pid=$(cat "$LAB_DIR/$1/pid" 2>/dev/null) || lab_fail "there is no host '$1' in $LAB_DIR" || return 1
-    tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$LAB_DIR" ||
-        lab_fail "host '$1' of $LAB_DIR is not running" || return 1
+    local space words=()
+    read -r pid 2>/dev/null <"$LAB_DIR/$1/pid" || lab_fail "there is no host '$1' in $LAB_DIR" || return 1
+    mapfile -d '' words 2>/dev/null <"/proc/$pid/cmdline"
+    [[ ${words[*]} == *"$LAB_DIR"* ]] || lab_fail "host '$1' of $LAB_DIR is not running" || return 1
     for space in net mnt pid; do
-        [ "$(readlink "/proc/$pid/ns/$space")" != "$(readlink "/proc/$$/ns/$space")" ] ||
+        [ ! "/proc/$pid/ns/$space" -ef "/proc/$$/ns/$space" ] ||
             lab_fail "refused: host '$1' (process $pid) shares the $space namespace of this machine" || return 1
     done
-    echo "$pid"
 }
 
 lab_in() {
     local home=$LAB_DIR/$1 pid
-    pid=$(lab_pid "$1") || return 1
-    [ ! -s "$home/docker-api" ] || local -x DOCKER_API_VERSION=$(cat "$home/docker-api")
-    [ ! -s "$LAB_DIR/etcd" ] || local -x ETCD_ENDPOINTS=$(cat "$LAB_DIR/etcd")
+    lab_pid "$1" || return 1
+    [ ! -s "$home/docker-api" ] || local -x DOCKER_API_VERSION=$(<"$home/docker-api")
+    [ ! -s "$LAB_DIR/etcd" ] || local -x ETCD_ENDPOINTS=$(<"$LAB_DIR/etcd")
     PATH="$home/bin:$PATH" HOME=/root HOSTNAME="$1" DOCKER_CONFIG="$home/docker-cli" \
         nsenter --target "$pid" --mount --net --pid --uts -- "${@:2}"
 }
 
 lab_net() {
     local pid
-    pid=$(lab_pid "$1") || return 1
+    lab_pid "$1" || return 1
     nsenter --target "$pid" --net -- "${@:2}"
 }
 
@@ -195,7 +194,7 @@ lab_choose_engine() {
 
 # lab_spawn NAME: a new set of namespaces with its holder.
 lab_spawn() {
-    local home=$LAB_DIR/$1 attempt
+    local home=$LAB_DIR/$1 attempt pid
     mkdir -p "$home"/{bin,etc,var-lib,docker-cli}
     [ -n "$LAB_ROOT" ] || lab_choose_client "$home/bin"
     [ -z "${CALICO_LIBNETWORK_BINARY:-}" ] || ln -sf "$CALICO_LIBNETWORK_BINARY" "$home/bin/calico-libnetwork"
@@ -206,7 +205,7 @@ lab_spawn() {
         [ ! -s "$home/pid" ] || break
         sleep 0.02
     done
-    lab_pid "$1" >/dev/null || { cat "$home/holder.log" >&2; return 1; }
+    lab_pid "$1" || { cat "$home/holder.log" >&2; return 1; }
 }
 
 # --- the LAN --------------------------------------------------------------------------------------------------------
@@ -228,7 +227,7 @@ lab_lan() {
 # lab_uplink HOST NUMBER: its cable to the LAN, 172.30.0.NUMBER.
 lab_uplink() {
     local pid
-    pid=$(lab_pid "$1") || return 1
+    lab_pid "$1" || return 1
     lab_net outside ip link add "to-$1" up type veth peer name eth0 netns "$pid"
     lab_net outside ip link set "to-$1" master br0
     lab_net "$1" env NUMBER="$2" bash -ec '
@@ -403,7 +402,7 @@ lab_down() {
     [ -z "$keeper" ] || [ "$keeper" = $$ ] || kill -- "-$keeper" 2>/dev/null
     for file in "$LAB_DIR"/*/pid; do
         host=$(basename "$(dirname "$file")")
-        pid=$(lab_pid "$host" 2>/dev/null) || continue
+        lab_pid "$host" 2>/dev/null || continue
         kill -KILL "$pid"
         lab_wait 10 test ! -e "/proc/$pid" || lab_fail "host $host (process $pid) does not end"
     done

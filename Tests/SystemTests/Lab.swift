@@ -20,11 +20,14 @@ struct Lab: Sendable {
         var settings: [String] = []
         /// The engines keep their networks of global scope in the lab's etcd.
         var clusterStore = false
+        /// Containers and managed plugins outlive their engine.
+        var liveRestore = false
 
         /// Further arguments of a host's engine.
         fileprivate func engineArguments(of host: String) -> [String] {
-            guard clusterStore, let number = hosts.firstIndex(of: host) else { return [] }
-            return [
+            let restore = liveRestore ? ["--live-restore"] : []
+            guard clusterStore, let number = hosts.firstIndex(of: host) else { return restore }
+            return restore + [
                 "--cluster-store", "etcd://\(Lab.outside):2379",
                 "--cluster-advertise", "172.30.0.\(11 + number):2376",
             ]

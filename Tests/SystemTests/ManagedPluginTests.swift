@@ -77,6 +77,26 @@ extension SystemTests {
             try await expectStillWorking(first, second)
         }
 
+        @Test func `an upgrade from a registry keeps networks, containers and settings`() async throws {
+            try await lab.withPluginOfRegistry("CALICO_LIBNETWORK_VETH_MTU=1400") { publishNext in
+                try await lab.createManagedNetwork("blue")
+                let (first, second) = try await pair()
+                try await publishNext()
+                let early = await lab.attempt("docker plugin upgrade --grant-all-permissions calico")
+                #expect(early.errors.contains("the plugin must be disabled before upgrading"), "\(early.errors)")
+                try await lab.run("docker plugin disable -f calico")
+                try await lab.run("docker plugin upgrade --grant-all-permissions calico")
+                #expect(await first.reaches(second.address))
+                try await lab.run("docker plugin enable calico")
+                let process = try await lab.managedProcess()
+                #expect(try await lab.run("cat /proc/\(process)/root/etc/version") == "next")
+                try await expectStillWorking(first, second)
+                let third = try await lab.container("b3", on: "blue")
+                #expect(try await third.run("cat /sys/class/net/cali0/mtu") == "1400")
+                try await lab.removeContainersAndNetworks()
+            }
+        }
+
         @Test func `the engine starts it again when it was killed`() async throws {
             try await lab.createManagedNetwork("blue")
             let (first, second) = try await pair()
@@ -112,6 +132,27 @@ extension SystemTests {
             let third = try await lab.start("b3", on: "blue")
             #expect(await third.reaches(first.address))
             #expect(await second.reaches(third.address))
+        }
+    }
+
+    @Suite(.lab(Lab.Options(datastore: "sqlite", isManaged: true, liveRestore: true)), .cleanAfterwards)
+    struct ManagedPluginWithLiveRestore {
+        let lab: Lab
+        init() throws { lab = try SystemTests.lab }
+
+        @Test(arguments: [false, true])
+        func `plugin and containers outlive their engine, and serve it when it is back`(isKilled: Bool) async throws {
+            try await lab.createManagedNetwork("blue")
+            let first = try await lab.start("b1", on: "blue")
+            let second = try await lab.start("b2", on: "blue")
+            let process = try await lab.managedProcess()
+            try await (isKilled ? lab.killEngine() : lab.stopEngine())
+            #expect(await first.reaches(second.address))
+            try await lab.startEngine()
+            #expect(try await lab.managedProcess() == process)
+            #expect(try await lab.container("b1", on: "blue").pid == first.pid)
+            let third = try await lab.start("b3", on: "blue")
+            #expect(await third.reaches(first.address))
         }
     }
 
