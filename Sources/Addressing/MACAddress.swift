@@ -14,13 +14,16 @@ public struct MACAddress: Hashable, Sendable {
 
     /// Parses `aa:bb:cc:dd:ee:ff` and `aa-bb-cc-dd-ee-ff`, either case.
     public init?(_ text: some StringProtocol) {
-        let separator: Character = text.contains("-") ? "-" : ":"
-        let parts = text.split(separator: separator, omittingEmptySubsequences: false)
-        guard parts.count == 6, parts.allSatisfy({ $0.utf8.count == 2 && $0.allSatisfy(\.isHexDigit) }) else {
-            return nil
+        // By bytes: every request of an engine brings one.
+        let text = Array(text.utf8)
+        guard text.count == 17, text[2] == UInt8(ascii: ":") || text[2] == UInt8(ascii: "-") else { return nil }
+        var bytes: [UInt8] = []
+        for start in stride(from: 0, to: text.count, by: 3) {
+            guard let high = text[start].hexDigitValue, let low = text[start + 1].hexDigitValue,
+                start == 15 || text[start + 2] == text[2]
+            else { return nil }
+            bytes.append(high << 4 | low)
         }
-        let bytes = parts.compactMap { UInt8($0, radix: 16) }
-        guard bytes.count == 6 else { return nil }
         self.bytes = bytes
     }
 
@@ -38,5 +41,17 @@ public struct MACAddress: Hashable, Sendable {
 extension MACAddress: CustomStringConvertible {
     public var description: String {
         bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")
+    }
+}
+
+extension UInt8 {
+    /// Of an ASCII character.
+    fileprivate var hexDigitValue: UInt8? {
+        switch self {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): self - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): self - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): self - UInt8(ascii: "A") + 10
+        default: nil
+        }
     }
 }

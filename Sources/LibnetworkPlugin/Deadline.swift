@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import NIOCore
+import NIOPosix
 import Synchronization
 
 /// Time ran out.
@@ -10,15 +12,19 @@ struct DeadlineExceeded: Error, CustomStringConvertible {
 
 /// Answers within `limit`, whatever `operation` does: at the deadline it is cancelled, and its caller goes on without
 /// waiting for it to notice. An operation that holds something for its caller must give it back when cancelled.
+///
+/// - Parameter executor: runs the operation; without one, Swift's own does.
 func withDeadline<Success: Sendable>(
-    _ limit: Duration, _ operation: @escaping @Sendable () async throws -> Success
+    _ limit: Duration, on executor: EventLoopTaskExecutor? = nil,
+    _ operation: @escaping @Sendable () async throws -> Success
 ) async throws -> Success {
     let race = Race<Success>()
-    let work = Task {
+    let work = Task(executorPreference: executor) {
         do { race.finish(.success(try await operation())) } catch { race.finish(.failure(error)) }
     }
-    let timer = Task {
-        try await Task.sleep(for: limit)
+    // An event loop keeps its timers without a system call each; `Task.sleep` wakes a thread for its own.
+    let loop = executor?.loop ?? MultiThreadedEventLoopGroup.singleton.any()
+    let timer = loop.scheduleTask(in: .nanoseconds(Int64(limit / .nanoseconds(1)))) {
         work.cancel()
         race.finish(.failure(DeadlineExceeded()))
     }

@@ -13,6 +13,7 @@ public struct PluginResponder: HTTPResponder {
     private let routes: PluginRoutes
     private let gate: Gate
     private let limit: Duration
+    let executor: EventLoopTaskExecutor
     private let logger: Logger
 
     /// Largest request body. A thousand published ports take a tenth of it.
@@ -21,7 +22,11 @@ public struct PluginResponder: HTTPResponder {
     /// - Parameters:
     ///   - gate: opens when the daemon has read its state.
     ///   - limit: within which every request is answered.
-    public init(routes: PluginRoutes, gate: Gate, limit: Duration, logger: Logger) {
+    ///   - executor: runs the requests.
+    public init(
+        routes: PluginRoutes, gate: Gate, limit: Duration, on executor: EventLoopTaskExecutor, logger: Logger
+    ) {
+        self.executor = executor
         self.routes = routes
         self.gate = gate
         self.limit = limit
@@ -74,7 +79,7 @@ public struct PluginResponder: HTTPResponder {
     private func run(_ handler: PluginRoutes.Handler, _ body: Data) async throws -> PluginRoutes.Answer {
         guard handler.needsState else { return try await handler.run(body) }
         do {
-            return try await withDeadline(limit) { [gate] in
+            return try await withDeadline(limit, on: executor) { [gate] in
                 try await gate.pass()
                 return try await handler.run(body)
             }

@@ -36,8 +36,7 @@ struct LogOutput: LogHandler {
     private func text(_ event: LogEvent, _ metadata: Logger.Metadata) -> String {
         let facts = metadata.sorted { $0.key < $1.key }.map { key, value in
             let text = "\(value)"
-            return " \(key)="
-                + (text.contains(where: { $0 == " " || $0 == "\"" || $0.isNewline }) ? quoted(text) : text)
+            return " \(key)=" + (text.utf8.allSatisfy(\.isPlain) ? text : quoted(text))
         }
         return "\(Timestamp.text(.now)) \(event.level.rawValue) \(event.message)\(facts.joined())"
     }
@@ -58,4 +57,10 @@ struct LogOutput: LogHandler {
         encoder.outputFormatting = .withoutEscapingSlashes
         return (try? encoder.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
     }
+}
+
+extension UInt8 {
+    /// Needs no quotation marks around it: neither a blank or a control character, nor part of something beyond ASCII,
+    /// where Unicode has more line ends.
+    fileprivate var isPlain: Bool { self > 0x20 && self < 0x7f && self != UInt8(ascii: "\"") }
 }

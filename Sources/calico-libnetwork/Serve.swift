@@ -48,6 +48,8 @@ private struct Daemon {
     let ipam: IPAMDriver
     let reconciler: Reconciler
     let gate = Gate()
+    /// Carries the requests, from the socket to etcd and back.
+    let executor: EventLoopTaskExecutor
 
     init(_ configuration: Configuration, _ logger: Logger) async throws {
         // Sockets and files are for their owner alone, from their first moment.
@@ -58,14 +60,16 @@ private struct Daemon {
         try SocketOwner.check(
             ["calico", "calico-ipam"].map(configuration.socket)
                 + SocketOwner.servedByManagedPlugins(in: configuration.socketDirectory, named: "calico.sock"))
-        store = try await configuration.openDatastore(logger)
+        executor = EventLoopTaskExecutor()
+        store = try await configuration.openDatastore(logger, on: executor.loop)
         replica = Replica(of: store, under: ClusterState.ranges, logger: logger)
         dataplane = LinuxDataplane(
             node: configuration.node, choice: configuration.dataplane,
             circumstances: { [replica] in replica.read { configuration.felixCircumstances($0) } },
             sysctl: Sysctl(root: configuration.sysctlRoot), logger: logger)
         let engine = EngineAPI(configuration.engine)
-        let allocator = AddressAllocator(replica: replica, node: configuration.node, logger: logger)
+        let allocator = AddressAllocator(
+            replica: replica, node: configuration.node, logger: logger, surroundings: Surroundings(executor: executor))
         network = NetworkDriver(
             replica: replica, dataplane: dataplane, engine: engine, node: configuration.node,
             settings: configuration.driver, logger: logger)
@@ -112,10 +116,9 @@ private struct Daemon {
     }
 
     private func server(_ name: String, _ routes: PluginRoutes) -> any Service {
-        PluginServer.make(
-            socket: configuration.socket(name),
-            responder: PluginResponder(
-                routes: routes, gate: gate, limit: configuration.requestTimeout, logger: logger), logger: logger)
+        let responder = PluginResponder(
+            routes: routes, gate: gate, limit: configuration.requestTimeout, on: executor, logger: logger)
+        return PluginServer.make(socket: configuration.socket(name), responder: responder, logger: logger)
     }
 
     /// Reads the state, puts the host into it, lets requests in, and keeps up with changes until shutdown.

@@ -142,6 +142,14 @@ extension SystemTests {
             try await lab.run("docker run --rm --network blue bb true")
         }
 
+        @Test func `nothing in a request leaves its log line or steers the terminal that shows it`() async throws {
+            _ = try await PluginCalls(lab: lab).call(
+                "NetworkDriver.DeleteEndpoint", #"{"NetworkID":"n\u001b[31m\nforged","EndpointID":"eé"}"#)
+            let line = try await lab.run("tail -n 1 \(lab.directory)/\(lab.host)/plugin.log")
+            #expect(line.lowercased().contains(##"network="n\u001b[31m\nfor"##), "\(line)")
+            #expect(line.contains(#"endpoint="eé""#) && line.contains("method=NetworkDriver.DeleteEndpoint"), "\(line)")
+        }
+
         @Test func `its settings do what they say`() async throws {
             try await lab.stopPlugin()
             try await lab.startPlugin(

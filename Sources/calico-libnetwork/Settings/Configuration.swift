@@ -9,6 +9,8 @@ import FoundationEssentials
 import Glibc
 import LibnetworkPlugin
 import Logging
+import NIOCore
+import NIOPosix
 
 /// Every setting, its value and where it came from. The only place that reads the environment.
 struct Configuration {
@@ -115,8 +117,10 @@ struct Configuration {
     func socket(_ driver: String) -> String { "\(socketDirectory)/\(driver).sock" }
 
     /// - Throws: as `DatastoreSettings.open` does.
-    func openDatastore(_ logger: Logger) async throws -> any KeyValueStore {
-        try await datastore.open(logger, patience: requestTimeout)
+    func openDatastore(
+        _ logger: Logger, on group: any EventLoopGroup = .singletonMultiThreadedEventLoopGroup
+    ) async throws -> any KeyValueStore {
+        try await datastore.open(logger, on: group, patience: requestTimeout)
     }
 
     private static func dataplane(

@@ -3,6 +3,7 @@
 
 import Datastore
 import Logging
+import NIOCore
 
 /// Where Calico's data lives.
 enum DatastoreSettings: Hashable {
@@ -67,9 +68,9 @@ extension DatastoreSettings: CustomStringConvertible {
     ///
     /// - Parameter patience: how long whoever calls the store can wait, at most; errors come earlier.
     /// - Throws: `StoreError` and `Configuration.Problem`, where SQLite's file cannot be opened.
-    func open(_ logger: Logger, patience: Duration) async throws -> any KeyValueStore {
+    func open(_ logger: Logger, on group: any EventLoopGroup, patience: Duration) async throws -> any KeyValueStore {
         let etcd = { @Sendable (settings: EtcdSettings) in
-            EtcdStore(settings, logger: logger, callLimit: min(.seconds(3), patience / 2))
+            EtcdStore(settings, eventLoopGroup: group, logger: logger, callLimit: min(.seconds(3), patience / 2))
         }
         switch self {
         case .sqlite(let path):

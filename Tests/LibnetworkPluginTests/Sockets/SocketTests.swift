@@ -7,6 +7,7 @@ import Foundation
 import Hummingbird
 import HummingbirdTesting
 import Logging
+import ServiceLifecycle
 import TestSupport
 import Testing
 
@@ -32,18 +33,47 @@ import Testing
         _ plugin: Plugin, at path: String, limit: Duration = .seconds(10),
         _ body: @escaping @Sendable () async throws -> Void
     ) async throws {
-        let server = PluginServer.make(
-            socket: path,
-            responder: PluginResponder(
-                routes: .networkDriver(plugin.network), gate: plugin.gate, limit: limit, logger: .silent),
+        let responder = PluginResponder(
+            routes: .networkDriver(plugin.network), gate: plugin.gate, limit: limit, on: EventLoopTaskExecutor(),
             logger: .silent)
+        try await serve(PluginServer.make(socket: path, responder: responder, logger: .silent), at: path, body)
+    }
+
+    private func serve(
+        _ server: some Service, at path: String, _ body: @escaping @Sendable () async throws -> Void
+    ) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await server.runService(gracefulShutdownSignals: []) }
+            group.addTask { try await ServiceGroup(services: [server], logger: .silent).run() }
             try await eventually { (try? UnixSocket.connect(path)) != nil }
             try await body()
             group.cancelAll()
             // Cancelled, as asked.
             while (try? await group.next()) != nil {}
+        }
+    }
+
+    /// Each change of threads would cost a request a tenth of its time.
+    @Test func `a request is carried out on the thread that reads it`() async throws {
+        let executor = EventLoopTaskExecutor()
+        let handler = PluginRoutes.Handler(needsState: true) { _ in
+            await Task.yield()
+            return .init(body: Data("\(executor.loop.inEventLoop)".utf8), facts: [:])
+        }
+        let gate = Gate()
+        await gate.open()
+        try await withTemporaryFolder { folder in
+            let path = folder + "/calico.sock"
+            let responder = PluginResponder(
+                routes: PluginRoutes(handlers: ["/Plugin.Where": handler]), gate: gate, limit: .seconds(5),
+                on: executor,
+                logger: .silent)
+            try await serve(PluginServer.make(socket: path, responder: responder, logger: .silent), at: path) {
+                try await onThread {
+                    let socket = try UnixSocket.connect(path)
+                    try socket.write(Self.request("Plugin.Where", "{}"))
+                    #expect(try socket.readReply().text == "true")
+                }
+            }
         }
     }
 
@@ -158,7 +188,8 @@ import Testing
         let plugin = try await Plugin.fresh()
         let gate = Gate()
         let responder = PluginResponder(
-            routes: .networkDriver(plugin.network), gate: gate, limit: .milliseconds(300), logger: .silent)
+            routes: .networkDriver(plugin.network), gate: gate, limit: .milliseconds(300), on: .init(),
+            logger: .silent)
         try await Application(responder: responder, logger: .silent).test(.router) { client async throws in
             let status = { (path: String, body: String) in
                 try await client.execute(uri: path, method: .post, body: ByteBuffer(string: body)) { $0.status.code }

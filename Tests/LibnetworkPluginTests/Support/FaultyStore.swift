@@ -31,7 +31,10 @@ final class FaultyStore: KeyValueStore, Sendable {
     func list(under prefix: Key) async throws(StoreError) -> Snapshot { try await store.list(under: prefix) }
 
     func commit(_ transaction: Transaction) async throws(StoreError) -> CommitOutcome {
-        while state.withLock({ $0.hangs }) { try? await Task.sleep(for: .milliseconds(5)) }
+        // In a task of its own: the caller's may be cancelled, and its sleeps would be none.
+        await Task.detached { [self] in
+            while state.withLock({ $0.hangs }) { try? await Task.sleep(for: .milliseconds(5)) }
+        }.value
         let fails = state.withLock { state in
             guard let left = state.failsAfter else { return false }
             state.failsAfter = max(0, left - 1)

@@ -48,7 +48,10 @@ final class Plugin: Sendable {
         ipam = IPAMDriver(
             allocator: allocator, replica: replica, dataplane: dataplane, node: node, engine: engine,
             isGlobal: settings.isGlobal, logger: logger)
-        let responder = { [gate] in PluginResponder(routes: $0, gate: gate, limit: limit, logger: logger) }
+        let executor = EventLoopTaskExecutor()
+        let responder = { [gate] in
+            PluginResponder(routes: $0, gate: gate, limit: limit, on: executor, logger: logger)
+        }
         networkClient = Application(
             responder: responder(.networkDriver(network).serving(.ipamDriver(ipam))), logger: logger)
         ipamClient = Application(responder: responder(.ipamDriver(ipam)), logger: logger)
