@@ -29,14 +29,9 @@ struct DefaultPools {
         private static func family(_ family: IPAddress.Family, _ reader: inout SettingReader) throws -> Family {
             let prefix = family == .v4 ? "CALICO_IPV4POOL_" : "CALICO_IPV6POOL_"
             let sizes = IPPoolSpec.blockSizes(family)
-            return Family(
+            let setting = Family(
                 cidr: try reader.parsed(
-                    prefix + "CIDR", default: "",
-                    { text -> CIDR??? in
-                        if text.isEmpty { return .some(.none) }
-                        if text.lowercased() == "none" { return .some(.some(.none)) }
-                        return CIDR(text).flatMap { $0.family == family ? .some(.some(.some($0))) : nil }
-                    }, wants: "an \(family.name) CIDR, or none"),
+                    prefix + "CIDR", default: "", { range($0, family) }, wants: "an \(family.name) CIDR, or none"),
                 blockSize: try reader.parsed(
                     prefix + "BLOCK_SIZE", default: String(IPPoolSpec.defaultBlockSize(family)),
                     { Int($0).flatMap { sizes.contains($0) ? $0 : nil } },
@@ -46,6 +41,34 @@ struct DefaultPools {
                     prefix + "VXLAN", default: "Never", IPPoolSpec.Encapsulation.init(word:),
                     wants: "Never, Always or CrossSubnet"),
                 nodeSelector: reader.text(prefix + "NODE_SELECTOR", default: "all()"))
+            try check(setting, family, prefix, reader)
+            return setting
+        }
+
+        /// `nil` for what is no range: the outermost optional.
+        private static func range(_ text: String, _ family: IPAddress.Family) -> CIDR??? {
+            if text.isEmpty { return .some(.none) }
+            if text.lowercased() == "none" { return .some(.some(.none)) }
+            return CIDR(text).flatMap { $0.family == family ? .some(.some(.some($0))) : nil }
+        }
+
+        /// What IPAM would refuse later is refused at the start, by the name of the setting.
+        private static func check(
+            _ setting: Family, _ family: IPAddress.Family, _ prefix: String, _ reader: SettingReader
+        ) throws {
+            let given = reader.find(prefix + "CIDR")
+            if let given, let range = AddressWithPrefix(given.text), range.address != range.network.address {
+                throw given.problem("has host bits; do you mean \(range.network)?")
+            }
+            // Where a range is still to be chosen it is wide enough: any will do to check the rest.
+            let anyRange = CIDR(family == .v4 ? "192.168.0.0/16" : "fd00::/48")!
+            do throws(CalicoModel.ValidationError) {
+                try setting.pool(setting.cidr.flatMap(\.self) ?? anyRange, family).validate()
+            } catch {
+                let name = prefix + (error.field == "spec.nodeSelector" ? "NODE_SELECTOR" : "CIDR")
+                let text = reader.find(name)?.problem(error.reason)
+                throw text ?? Configuration.Problem(description: "\(name): \(error.reason)")
+            }
         }
     }
 
@@ -61,13 +84,7 @@ struct DefaultPools {
             guard !existing.contains(where: { $0.spec.family == family }), family == .v4 || kernelHasIPv6,
                 let setting = settings.families[family], let cidr = cidr(setting, family, existing)
             else { return nil }
-            var spec = IPPoolSpec(cidr: cidr)
-            spec.blockSize = setting.blockSize
-            spec.natOutgoing = setting.natOutgoing
-            spec.vxlanMode = setting.vxlan
-            spec.nodeSelector = setting.nodeSelector
-            let metadata = ResourceMetadata(name: "default-\(family.name)-ippool")
-            return IPPool(metadata: metadata.asCreated(), spec: spec)
+            return setting.pool(cidr, family)
         }
     }
 
@@ -93,6 +110,17 @@ struct DefaultPools {
                 logger.notice("created a pool", metadata: ["pool": "\(pool.name)", "cidr": "\(pool.spec.cidr)"])
             }
         }
+    }
+}
+
+extension DefaultPools.Settings.Family {
+    func pool(_ cidr: CIDR, _ family: IPAddress.Family) -> IPPool {
+        var spec = IPPoolSpec(cidr: cidr)
+        spec.blockSize = blockSize
+        spec.natOutgoing = natOutgoing
+        spec.vxlanMode = vxlan
+        spec.nodeSelector = nodeSelector
+        return IPPool(metadata: ResourceMetadata(name: "default-\(family.name)-ippool").asCreated(), spec: spec)
     }
 }
 

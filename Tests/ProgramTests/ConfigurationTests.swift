@@ -119,12 +119,28 @@ import Testing
         ("DOCKER_HOST", "ssh://host", "unix:///path or tcp://host:port"),
         ("CALICO_IPV4POOL_CIDR", "fd00::/64", "an ipv4 CIDR, or none"),
         ("CALICO_IPV4POOL_BLOCK_SIZE", "33", "a prefix length in 20...32"),
+        ("CALICO_IPV4POOL_CIDR", "10.0.0.0", "an ipv4 CIDR, or none"),
         ("IP", "fd00::1", "an ipv4 address"),
     ])
     func `an unusable value is refused with what it should be`(_ name: String, _ value: String, _ words: String) {
         let text = problem([name: value])
         #expect(text.hasPrefix("\(name)=\(value): wants "), "\(text)")
         #expect(text.contains(words), "\(text)")
+    }
+
+    @Test(arguments: [
+        ("CALICO_IPV4POOL_CIDR", "10.0.0.0/28", "10.0.0.0/28 is smaller than one block of /26"),
+        ("CALICO_IPV4POOL_CIDR", "10.1.2.3/16", "has host bits; do you mean 10.1.0.0/16?"),
+        ("CALICO_IPV4POOL_CIDR", "169.254.0.0/16", "overlaps the link-local range"),
+        ("CALICO_IPV4POOL_NODE_SELECTOR", "a ===", "selector \"a ===\""),
+        ("CALICO_IPV6POOL_CIDR", "fd00::/124", "fd00::/124 is smaller than one block of /122"),
+        ("CALICO_IPV6POOL_CIDR", "fd00::1/64", "has host bits; do you mean fd00::/64?"),
+        ("CALICO_IPV6POOL_NODE_SELECTOR", "a ===", "selector \"a ===\""),
+    ])
+    func `a first pool that could not be made is refused at the start`(_ name: String, _ value: String, _ words: String)
+    {
+        let text = problem([name: value])
+        #expect(text.hasPrefix("\(name)=\(value): ") && text.contains(words), "\(text)")
     }
 
     @Test func `CALICO_DEBUG outdoes the log level`() throws {
