@@ -31,6 +31,14 @@ import Testing
         #expect(name.text == "five" && name.origin.description == "/x")
     }
 
+    @Test func `a file that is named has to exist, and naming none is naming none`() throws {
+        let reader = SettingReader(environment: ["CALICO_NODENAME_FILE": "/x"])
+        #expect { try NodeName.decide(reader, readFile: { _ in nil }, hostName: "kernel") } throws: {
+            "\($0)" == "CALICO_NODENAME_FILE=/x: there is no such file"
+        }
+        #expect(try decide(["CALICO_NODENAME_FILE": ""], file: "three") == "three")
+    }
+
     @Test func `CALICO_NODENAME hides NODENAME even where it is empty`() throws {
         #expect(try decide(["CALICO_NODENAME": "", "NODENAME": "two"], file: "three") == "three")
     }
