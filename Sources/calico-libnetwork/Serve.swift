@@ -86,6 +86,7 @@ private struct Daemon {
                 "version": "\(Version.text)", "node": "\(configuration.node)", "store": "\(configuration.datastore)",
             ])
         warnOfSeparateDatastores()
+        for variable in configuration.unknownVariables { logger.warning("\(variable)") }
         var group = ServiceGroupConfiguration(
             services: [
                 server("calico", .networkDriver(network).serving(.ipamDriver(ipam))),

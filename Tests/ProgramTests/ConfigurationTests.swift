@@ -143,7 +143,39 @@ import Testing
         #expect(text.hasPrefix("\(name)=\(value): ") && text.contains(words), "\(text)")
     }
 
-    @Test func `CALICO_DEBUG outdoes the log level`() throws {
-        #expect(try configuration(["CALICO_DEBUG": "true", "CALICO_LIBNETWORK_LOG_LEVEL": "error"]).logLevel == .debug)
+    @Test(arguments: [
+        ("warn", Logger.Level.warning), ("WARNING", .warning), ("Debug", .debug), ("critical", .critical),
+    ])
+    func `log levels are understood in any case`(_ word: String, _ expected: Logger.Level) throws {
+        #expect(try configuration(["CALICO_LIBNETWORK_LOG_LEVEL": word]).logLevel == expected)
+    }
+
+    /// Flag, environment, file: what is given nearer counts, and among equals CALICO_DEBUG.
+    @Test func `CALICO_DEBUG outdoes a log level that is not given nearer to the command`() throws {
+        let level = { (flags: [String: String], environment: [String: String], file: String) in
+            try Configuration(
+                flags: flags, environment: environment, readFile: { $0 == Configuration.path ? file : nil },
+                hostName: "host-1"
+            ).logLevel
+        }
+        let name = "CALICO_LIBNETWORK_LOG_LEVEL"
+        #expect(try level([:], ["CALICO_DEBUG": "true"], "") == .debug)
+        #expect(try level([:], ["CALICO_DEBUG": "true", name: "error"], "") == .debug)
+        #expect(try level([:], ["CALICO_DEBUG": "true"], "logLevel: error") == .debug)
+        #expect(try level([name: "error"], ["CALICO_DEBUG": "1"], "") == .error)
+        #expect(try level([:], [name: "error"], "debug: true") == .error)
+        #expect(try level([:], ["CALICO_DEBUG": "false"], "") == .info)
+    }
+
+    @Test func `variables that look like ours and are none are told, with the one that was meant`() throws {
+        let environment = [
+            "CALICO_LIBNETWORK_VETHMTU": "1400", "CALICO_LIBNETWORK_COLOUR": "red", "CALICO_LIBNETWORK_IFPREFIX": "eth",
+            "CALICO_LIBNETWORK_CONFIG": "", "OTHER": "x",
+        ]
+        #expect(
+            try configuration(environment).unknownVariables == [
+                "CALICO_LIBNETWORK_COLOUR is no setting and has no effect",
+                "CALICO_LIBNETWORK_VETHMTU is no setting and has no effect; do you mean CALICO_LIBNETWORK_VETH_MTU?",
+            ])
     }
 }

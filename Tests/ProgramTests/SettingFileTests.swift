@@ -74,7 +74,7 @@ import Testing
     @Test(arguments: [
         ("vethMTU: 67", "vethMTU: 67 (/etc/calico/libnetwork.yaml, line 1): wants a number between 68 and 65535"),
         ("\nlogLevl: info", "/etc/calico/libnetwork.yaml, line 2: unknown setting logLevl; do you mean logLevel?"),
-        ("colour: red", "/etc/calico/libnetwork.yaml, line 1: unknown setting colour; 'calico-libnetwork config show'"),
+        ("colour: red", "/etc/calico/libnetwork.yaml, line 1: unknown setting colour; it may hold datastoreType, "),
         (
             "logLevel: info\nlog_level: info",
             "/etc/calico/libnetwork.yaml, line 2: log_level is the same setting as logLevel on line 1"

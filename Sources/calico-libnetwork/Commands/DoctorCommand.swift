@@ -61,7 +61,7 @@ private struct Examination {
     let configuration: Configuration
 
     func findings() async -> [Finding] {
-        var findings = [user, rules] + daemon
+        var findings = unknownVariables + [user, rules] + daemon
         findings.append(await engine)
         if case .sqlite(let path) = configuration.datastore, !FileManager.default.fileExists(atPath: path) {
             let remedy = "the daemon makes it when it starts; CALICO_LIBNETWORK_SQLITE_PATH names another"
@@ -79,6 +79,12 @@ private struct Examination {
     }
 
     // MARK: Host
+
+    private var unknownVariables: [Finding] {
+        configuration.unknownVariables.map {
+            .warning("settings", $0, "'calico-libnetwork config show' lists the settings")
+        }
+    }
 
     private var user: Finding {
         geteuid() == 0

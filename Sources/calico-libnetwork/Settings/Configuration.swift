@@ -43,6 +43,8 @@ struct Configuration {
     let nodeAddresses: NodeAddresses
     /// In the order of the documentation.
     let settings: [Setting]
+    /// What to say of variables that look like ours and are none.
+    let unknownVariables: [String]
 
     /// - Parameters:
     ///   - flags: values by the name of the setting's variable.
@@ -69,14 +71,12 @@ struct Configuration {
             wants: "unix:///path or tcp://host:port")
         logFormat = try reader.parsed(
             "CALICO_LIBNETWORK_LOG_FORMAT", default: "text", LogFormat.init(rawValue:), wants: "text or json")
-        let level = try reader.parsed(
-            "CALICO_LIBNETWORK_LOG_LEVEL", default: "info", Logger.Level.init(rawValue:),
-            wants: "trace, debug, info, notice, warning, error or critical")
-        logLevel = try reader.flag("CALICO_DEBUG", default: false) ? .debug : level
+        logLevel = try Configuration.logLevel(&reader)
         pools = try DefaultPools.Settings(&reader)
         nodeAddresses = try NodeAddresses(&reader)
         try reader.file?.refuseUnknownKeys(reader.keys)
         settings = reader.settings
+        unknownVariables = Configuration.unknownVariables(environment, known: settings.map(\.name))
     }
 
     static let path = "/etc/calico/libnetwork.yaml"
@@ -112,6 +112,27 @@ struct Configuration {
         }
         return found.text
     }
+    /// `CALICO_DEBUG` counts where no level is given nearer to the command.
+    private static func logLevel(_ reader: inout SettingReader) throws -> Logger.Level {
+        let name = "CALICO_LIBNETWORK_LOG_LEVEL"
+        let level = try reader.parsed(
+            name, default: "info",
+            { text in
+                let word = text.lowercased()
+                return Logger.Level(rawValue: word == "warn" ? "warning" : word)
+            }, wants: "trace, debug, info, notice, warning, error or critical")
+        let isDebugging = try reader.flag("CALICO_DEBUG", default: false)
+        let rank = { [reader] (name: String) in (reader.find(name)?.origin ?? .standard).rank }
+        return isDebugging && rank("CALICO_DEBUG") <= rank(name) ? .debug : level
+    }
+
+    private static func unknownVariables(_ environment: [String: String], known: [String]) -> [String] {
+        environment.keys.sorted().filter { $0.hasPrefix("CALICO_LIBNETWORK_") && !known.contains($0) }.map { name in
+            let nearest = Nearest.word(to: name, in: known, limit: 3)
+            return "\(name) is no setting and has no effect" + (nearest.map { "; do you mean \($0)?" } ?? "")
+        }
+    }
+
 
     /// Where the driver of this name listens; the engine finds it by the file's name.
     func socket(_ driver: String) -> String { "\(socketDirectory)/\(driver).sock" }

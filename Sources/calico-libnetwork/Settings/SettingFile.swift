@@ -43,10 +43,11 @@ struct SettingFile {
         let allowed = Set((isCalicoctls ? Self.calicoctlKeys : known).map(Self.normal))
         let unknown = values.filter { !allowed.contains($0.key) }.map(\.value)
         guard let first = unknown.min(by: { $0.line < $1.line }) else { return }
-        let nearest = Nearest.word(to: first.key, in: isCalicoctls ? Self.etcdKeys : known)
+        let known = isCalicoctls ? Self.etcdKeys : known
+        let nearest = Nearest.word(to: first.key, in: known)
         throw Configuration.Problem(
-            description: "\(path), line \(first.line): unknown setting \(first.key)"
-                + (nearest.map { "; do you mean \($0)?" } ?? "; 'calico-libnetwork config show' lists the settings"))
+            description: "\(path), line \(first.line): unknown setting \(first.key); "
+                + (nearest.map { "do you mean \($0)?" } ?? "it may hold \(known.joined(separator: ", "))"))
     }
 
     static let etcdKeys = [
