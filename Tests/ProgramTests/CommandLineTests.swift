@@ -56,6 +56,11 @@ import YAML
     }
 
     @Test func `prints the same for JSON and YAML`() throws {
+    @Test func `a cell of a table stays on its line`() {
+        let table = Table(titles: ["CHECK", "FOUND"], rows: [["nftables", "line 1\n  line 2\n"]])
+        #expect(table.description == "CHECK      FOUND\nnftables   line 1   line 2")
+    }
+
         let settings = [Configuration.Setting(name: "IP", value: "", origin: "default")]
         #expect(try OutputOptions.yaml(settings) == "- name: IP\n  origin: default\n  value: \"\"\n")
         #expect(try JSONValue(yaml: OutputOptions.json(settings)) == JSONValue(yaml: OutputOptions.yaml(settings)))

@@ -5,6 +5,7 @@ import ArgumentParser
 import CalicoModel
 import Datastore
 import FoundationEssentials
+import Glibc
 import Logging
 import YAML
 
@@ -27,10 +28,10 @@ struct OutputOptions: ParsableArguments {
     /// Prints `value` for programs, or what `table` makes of it.
     func print(_ value: some Encodable, table: () -> some CustomStringConvertible) throws {
         switch format {
-        case .table: Swift.print(table())
-        case .json: Swift.print(try Self.json(value))
+        case .table: try StandardOutput.write("\(table())\n")
+        case .json: try StandardOutput.write(Self.json(value) + "\n")
         // Ends with a line break of its own.
-        case .yaml: Swift.print(try Self.yaml(value), terminator: "")
+        case .yaml: try StandardOutput.write(Self.yaml(value))
         }
     }
 
@@ -45,13 +46,32 @@ struct OutputOptions: ParsableArguments {
     }
 }
 
+/// Where commands print to. `print` would not tell that a disk is full.
+enum StandardOutput {
+    /// - Throws: `ValidationFailure` with the kernel's reason.
+    static func write(_ text: String) throws {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else {
+                throw ValidationFailure("cannot write to standard output: \(String(cString: strerror(errno)))")
+            }
+            rest = rest.dropFirst(count)
+        }
+    }
+}
+
 /// Columns as wide as their widest cell.
 struct Table: CustomStringConvertible {
     let titles: [String]
     let rows: [[String]]
 
     var description: String {
-        let lines = [titles] + rows
+        // An error's text may have several lines.
+        let lines = ([titles] + rows).map { line in
+            line.map { $0.split(whereSeparator: \.isNewline).joined(separator: " ") }
+        }
         let widths = titles.indices.map { column in lines.map { $0[column].count }.max() ?? 0 }
         return lines.map { line in
             let cells = line.indices.map { column in
