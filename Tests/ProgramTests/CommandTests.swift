@@ -28,6 +28,17 @@ import YAML
         return try JSONValue(yaml: outcome.output)
     }
 
+    @Test(arguments: [
+        ["pool", "list"], ["pool", "show", "blue"], ["pool", "enable", "blue"], ["pool", "delete", "blue"],
+        ["ipam", "show"], ["network", "list"], ["endpoint", "list"], ["endpoint", "show", "x"],
+    ])
+    func `a mistyped path is no empty cluster`(_ arguments: [String]) throws {
+        let outcome = try BuiltProgram.run(arguments, on: file)
+        #expect(outcome.status == 1 && outcome.output.isEmpty)
+        #expect(outcome.errors.hasPrefix("Error: there is no \(file); the daemon makes it when it starts, or "))
+        #expect(!FileManager.default.fileExists(atPath: file))
+    }
+
     @Test func `a full disk is no success`() throws {
         let outcome = try run("config", "show", output: "/dev/full")
         #expect(outcome.status == 1)

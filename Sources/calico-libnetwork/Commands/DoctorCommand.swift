@@ -63,9 +63,9 @@ private struct Examination {
     func findings() async -> [Finding] {
         var findings = unknownVariables + [user, rules] + daemon
         findings.append(await engine)
-        if case .sqlite(let path) = configuration.datastore, !FileManager.default.fileExists(atPath: path) {
+        if let file = configuration.datastore.missingFile {
             let remedy = "the daemon makes it when it starts; CALICO_LIBNETWORK_SQLITE_PATH names another"
-            return findings + [.warning("datastore", "there is no \(path) yet", remedy)]
+            return findings + [.warning("datastore", "there is no \(file) yet", remedy)]
         }
         do {
             let store = try await configuration.openDatastore(CommandStore.silent)

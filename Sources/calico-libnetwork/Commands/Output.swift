@@ -88,8 +88,15 @@ struct CommandStore {
     let configuration: Configuration
     let replica: Replica<ClusterState>
 
-    static func open(_ options: SettingOptions) async throws -> CommandStore {
+    /// - Parameter creatingFile: whether SQLite's file may be made. A command that only reads makes none: a mistyped
+    ///   path would look like an empty cluster.
+    static func open(_ options: SettingOptions, creatingFile: Bool = false) async throws -> CommandStore {
         let configuration = try options.configuration()
+        if !creatingFile, let file = configuration.datastore.missingFile {
+            throw ValidationFailure(
+                "there is no \(file); the daemon makes it when it starts, or CALICO_LIBNETWORK_SQLITE_PATH or "
+                    + "--sqlite-path names another")
+        }
         return try await CommandStore(configuration, configuration.openDatastore(silent))
     }
 

@@ -106,7 +106,7 @@ struct PoolCommand: AsyncParsableCommand {
             spec.disabled = disabled
             let pool = IPPool(metadata: ResourceMetadata(name: name).asCreated(), spec: spec)
             try pool.validate()
-            try await CommandStore.open(settings).commit { try $0.creating(pool) }
+            try await CommandStore.open(settings, creatingFile: true).commit { try $0.creating(pool) }
             print("pool \(name) created: \(spec.cidr), blocks of /\(spec.blockPrefixLength)")
         }
     }

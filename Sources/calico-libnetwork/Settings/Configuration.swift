@@ -111,6 +111,7 @@ struct Configuration {
                     + "digits, '-' and '.', a letter or digit at both ends; set NODENAME")
         }
         return found.text
+
     }
     /// `CALICO_DEBUG` counts where no level is given nearer to the command.
     private static func logLevel(_ reader: inout SettingReader) throws -> Logger.Level {
@@ -132,7 +133,6 @@ struct Configuration {
             return "\(name) is no setting and has no effect" + (nearest.map { "; do you mean \($0)?" } ?? "")
         }
     }
-
 
     /// Where the driver of this name listens; the engine finds it by the file's name.
     func socket(_ driver: String) -> String { "\(socketDirectory)/\(driver).sock" }

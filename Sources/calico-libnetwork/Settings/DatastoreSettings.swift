@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import Datastore
+import Glibc
 import Logging
 import NIOCore
 
@@ -62,6 +63,14 @@ extension DatastoreSettings: CustomStringConvertible {
         case .etcd(let settings): settings.endpoints.map(\.description).joined(separator: ",")
         case .discoveredEtcd(let domain, _): "the etcd that \(domain) names"
         }
+    }
+
+    /// SQLite's file, where it is still to be made.
+    var missingFile: String? {
+        guard case .sqlite(let path) = self, access(path, F_OK) != 0, [ENOENT, ENOTDIR].contains(errno) else {
+            return nil
+        }
+        return path
     }
 
     /// Opens the store. SQLite's file is made where there is none; etcd is not spoken to yet.
