@@ -39,9 +39,43 @@ import YAML
         #expect(!FileManager.default.fileExists(atPath: file))
     }
 
+    @Test func `a pool is made, switched on and off, and deleted, and programs read each answer`() throws {
+        let made = try object(run("pool", "create", "blue", "--cidr", "10.65.0.0/24", "--disabled", "-o", "json"))
+        #expect(made["name"] == .string("blue") && made["disabled"] == .bool(true))
+        #expect(try object(run("pool", "enable", "blue", "-o", "yaml"))["disabled"] == .bool(false))
+        let shown = try object(run("pool", "show", "blue", "-o", "json"))
+        #expect(shown["capacity"] == .string("256") && shown["inUse"] == .integer(0) && shown["free"] == .string("256"))
+        for _ in 1...2 { #expect(try run("pool", "disable", "blue").output == "pool blue is disabled\n") }
+        #expect(try run("pool", "list").output.contains("disabled"))
+        #expect(
+            try run("pool", "delete", "blue", "--dry-run").output == "would delete pool blue and its 0 empty blocks\n")
+        #expect(try object(run("pool", "delete", "blue", "-o", "json"))["cidr"] == .string("10.65.0.0/24"))
+        #expect(try run("pool", "enable", "blue").errors.contains("there is no pool blue; the pools are none"))
+    }
+
+    @Test func `encapsulation is not promised`() throws {
+        let words = "VXLAN is stored with the pool and not carried out yet"
+        #expect(try run("pool", "create", "a", "--cidr", "10.1.0.0/16", "--vxlan", "always").output.contains(words))
+        #expect(try !run("pool", "create", "b", "--cidr", "10.2.0.0/16").output.contains(words))
+    }
+
     @Test func `a full disk is no success`() throws {
         let outcome = try run("config", "show", output: "/dev/full")
         #expect(outcome.status == 1)
         #expect(outcome.errors == "Error: cannot write to standard output: No space left on device\n")
+    }
+
+    @Test func `switching a pool keeps what we do not know, and proves that nobody else changed it`() throws {
+        var state = ClusterState()
+        let text =
+            #"{"kind":"IPPool","apiVersion":"projectcalico.org/v3","metadata":{"name":"blue"},"#
+            + #""spec":{"cidr":"10.65.0.0/16","disabled":true,"future":[1]}}"#
+        let key = IPPool(metadata: .init(name: "blue"), spec: try IPPoolSpec(cidr: #require(CIDR("10.65.0.0/16")))).key
+        state.apply(Change(key: key, value: Data(text.utf8), revision: Revision(7)))
+        let transaction = try state.setting("blue", disabled: false)
+        let written = try JSONDecoder().decode(IPPool.self, from: #require(transaction.writes.first?.value))
+        #expect(!written.spec.disabled && written.spec.unknown["future"] == .array([.integer(1)]))
+        #expect(transaction.preconditions == [.unchanged(key, since: Revision(7))])
+        #expect(try state.setting("blue", disabled: true).writes.isEmpty)
     }
 }

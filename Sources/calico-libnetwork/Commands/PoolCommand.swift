@@ -9,7 +9,8 @@ import Datastore
 struct PoolCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pool", abstract: "IP pools: the ranges that containers' addresses come from.",
-        subcommands: [List.self, Show.self, Create.self, Delete.self], defaultSubcommand: List.self)
+        subcommands: [List.self, Show.self, Create.self, Enable.self, Disable.self, Delete.self],
+        defaultSubcommand: List.self)
 
     /// A pool as programs read it.
     struct Row: Encodable {
@@ -20,9 +21,15 @@ struct PoolCommand: AsyncParsableCommand {
         let vxlanMode: String
         let nodeSelector: String
         let disabled: Bool
+        /// As in ``PoolUsage``.
+        let capacity: String
+        let inUse: Int
+        let free: String
         let created: String?
 
-        init(_ pool: IPPool) {
+        init(_ pool: IPPool, in state: ClusterState) {
+            let usage = PoolUsage(pool, in: state)
+            (capacity, inUse, free) = (usage.capacity, usage.inUse, usage.free)
             name = pool.name
             cidr = pool.spec.cidr.description
             blockSize = pool.spec.blockPrefixLength
@@ -40,9 +47,9 @@ struct PoolCommand: AsyncParsableCommand {
         @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
-            let pools = try await CommandStore.open(settings).state.poolsInOrder.map(Row.init)
+            let state = try await CommandStore.open(settings).state
             try output.print(
-                pools,
+                state.poolsInOrder.map { Row($0, in: state) },
                 columns: [
                     ("NAME", \.name), ("CIDR", \.cidr), ("BLOCK", { "/\($0.blockSize)" }),
                     ("NAT", { $0.natOutgoing ? "yes" : "no" }), ("VXLAN", \.vxlanMode), ("NODES", \.nodeSelector),
@@ -59,8 +66,7 @@ struct PoolCommand: AsyncParsableCommand {
 
         func run() async throws {
             let state = try await CommandStore.open(settings).state
-            let pool = Row(try state.pool(named: name))
-            let usage = PoolUsage(try state.pool(named: name), in: state)
+            let pool = Row(try state.pool(named: name), in: state)
             try output.print(pool) {
                 Table(
                     titles: ["name", pool.name],
@@ -68,7 +74,7 @@ struct PoolCommand: AsyncParsableCommand {
                         ["CIDR", pool.cidr], ["block size", "/\(pool.blockSize)"],
                         ["NAT outgoing", pool.natOutgoing ? "yes" : "no"], ["VXLAN", pool.vxlanMode],
                         ["nodes", pool.nodeSelector], ["state", pool.disabled ? "disabled" : "enabled"],
-                        ["in use", "\(usage.inUse) of \(usage.capacity)"], ["created", pool.created ?? "unknown"],
+                        ["in use", "\(pool.inUse) of \(pool.capacity)"], ["created", pool.created ?? "unknown"],
                     ])
             }
         }
@@ -83,20 +89,33 @@ struct PoolCommand: AsyncParsableCommand {
         @Option(help: "Prefix length of the blocks that hosts claim: 20-32 or 116-128. (default: 26 or 122)")
         var blockSize: Int?
         @Flag(help: "Give packets that leave all pools the host's address.") var natOutgoing = false
-        @Option(help: "Encapsulate traffic to other nodes: never, always or cross-subnet.") var vxlan = "never"
+        @Option(help: "Stored with the pool, not carried out yet: never, always or cross-subnet.") var vxlan = "never"
         @Option(help: "Only nodes with matching labels take addresses from here.") var nodeSelector: String?
-        @Flag(help: "No address comes from here until it is enabled.") var disabled = false
+        @Flag(help: "No address comes from here until 'pool enable'.") var disabled = false
+        @OptionGroup var output: OutputOptions
         @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
+            let pool = try self.pool()
+            let command = try await CommandStore.open(settings, creatingFile: true)
+            try await command.commit { try $0.creating(pool) }
+            try output.print(Row(pool, in: command.state)) {
+                let spec = pool.spec
+                return "pool \(name) created: \(spec.cidr), blocks of /\(spec.blockPrefixLength)"
+                    + (spec.vxlanMode == .never ? "" : "\nVXLAN is stored with the pool and not carried out yet")
+            }
+        }
+
+        /// - Throws: for exit status 64, where an argument is wrong.
+        private func pool() throws -> IPPool {
             guard let range = AddressWithPrefix(cidr) else {
-                throw ValidationFailure("--cidr \(cidr): wants a range such as 10.65.0.0/16")
+                throw ArgumentParser.ValidationError("--cidr \(cidr): wants a range such as 10.65.0.0/16")
             }
             guard range.address == range.network.address else {
-                throw ValidationFailure("--cidr \(cidr): has host bits; do you mean \(range.network)?")
+                throw ArgumentParser.ValidationError("--cidr \(cidr): has host bits; do you mean \(range.network)?")
             }
             guard let mode = IPPoolSpec.Encapsulation(word: vxlan) else {
-                throw ValidationFailure("--vxlan \(vxlan): wants never, always or cross-subnet")
+                throw ArgumentParser.ValidationError("--vxlan \(vxlan): wants never, always or cross-subnet")
             }
             var spec = IPPoolSpec(cidr: range.network)
             spec.blockSize = blockSize ?? IPPoolSpec.defaultBlockSize(spec.family)
@@ -105,9 +124,37 @@ struct PoolCommand: AsyncParsableCommand {
             spec.nodeSelector = nodeSelector ?? "all()"
             spec.disabled = disabled
             let pool = IPPool(metadata: ResourceMetadata(name: name).asCreated(), spec: spec)
-            try pool.validate()
-            try await CommandStore.open(settings, creatingFile: true).commit { try $0.creating(pool) }
-            print("pool \(name) created: \(spec.cidr), blocks of /\(spec.blockPrefixLength)")
+            do { try pool.validate() } catch { throw ArgumentParser.ValidationError("\(error)") }
+            return pool
+        }
+    }
+
+    struct Enable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Let addresses come from a pool.")
+        @Argument(help: "The pool's name.") var name: String
+        @OptionGroup var output: OutputOptions
+        @OptionGroup(title: "Settings") var settings: SettingOptions
+
+        func run() async throws { try await PoolCommand.set(name, disabled: false, settings, output) }
+    }
+
+    struct Disable: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let no new address come from a pool. Those in use stay.")
+        @Argument(help: "The pool's name.") var name: String
+        @OptionGroup var output: OutputOptions
+        @OptionGroup(title: "Settings") var settings: SettingOptions
+
+        func run() async throws { try await PoolCommand.set(name, disabled: true, settings, output) }
+    }
+
+    private static func set(
+        _ name: String, disabled: Bool, _ settings: SettingOptions, _ output: OutputOptions
+    ) async throws {
+        let command = try await CommandStore.open(settings)
+        try await command.commit { try $0.setting(name, disabled: disabled) }
+        try output.print(Row(command.state.pool(named: name), in: command.state)) {
+            "pool \(name) is \(disabled ? "disabled" : "enabled")"
         }
     }
 
@@ -116,25 +163,31 @@ struct PoolCommand: AsyncParsableCommand {
             abstract: "Delete a pool that no container or network uses.")
         @Argument(help: "The pool's name.") var name: String
         @Flag(help: "Say what would happen, change nothing.") var dryRun = false
+        @OptionGroup var output: OutputOptions
         @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
             let command = try await CommandStore.open(settings)
             let pool = try command.state.pool(named: name)
             try command.state.checkUnused(pool)
-            let blocks = command.state.blocks.keys.filter { pool.spec.cidr.contains($0) }.count
-            guard !dryRun else { return print("would delete pool \(name) and its \(blocks) empty blocks") }
+            let row = Row(pool, in: command.state)
+            let blocks = command.state.blocks.keys.count { pool.spec.cidr.contains($0) }
+            guard !dryRun else {
+                return try output.print(row) {
+                    "would delete pool \(name) and its \(blocks) empty block\(blocks == 1 ? "" : "s")"
+                }
+            }
             // As Calico does: disabled first, so that whoever is about to take an address sees it.
-            try await command.commit { try $0.disabling(name) }
+            try await command.commit { try $0.setting(name, disabled: true) }
             try await Task.sleep(for: .milliseconds(500))
             try await command.replica.load()
             do {
                 try await command.commit { try $0.deleting(name) }
             } catch {
-                try await command.commit { try $0.enabling(pool) }
+                try await command.commit { try $0.setting(name, disabled: pool.spec.disabled) }
                 throw error
             }
-            print("pool \(name) deleted")
+            try output.print(row) { "pool \(name) deleted" }
         }
     }
 }
@@ -178,17 +231,14 @@ extension ClusterState {
         }
     }
 
-    func disabling(_ name: String) throws -> Transaction {
+    /// Switches a pool off or on. Empty where it is so already.
+    /// - Throws: where there is no such pool, or it cannot be enabled: Calico allows what is smaller than a block as
+    ///   long as it is disabled.
+    func setting(_ name: String, disabled: Bool) throws -> Transaction {
         var pool = try self.pool(named: name)
-        pool.spec.disabled = true
-        return replacing(pool)
-    }
-
-    /// Puts a pool back as it was.
-    func enabling(_ pool: IPPool) throws -> Transaction { replacing(pool) }
-
-    private func replacing(_ pool: IPPool) -> Transaction {
-        guard let seen = pools[pool.name] else { return Transaction() }
+        guard let seen = pools[name], pool.spec.disabled != disabled else { return Transaction() }
+        pool.spec.disabled = disabled
+        try pool.validate()
         return Transaction(if: [.unchanged(pool.key, since: seen.revision)], writes: [.put(pool.key, pool)])
     }
 
