@@ -13,8 +13,8 @@ enum UnknownCommand {
         for word in arguments {
             let children = command.configuration.subcommands
             guard !children.isEmpty, !word.hasPrefix("-") else { return nil }
-            // The parser's own command.
-            if word == "help", command == root { return nil }
+            // The parser's own command, which names another.
+            if word == "help", command == root { continue }
             guard let child = children.first(where: { $0._commandName == word }) else {
                 return sentence(word, path, children.map { $0._commandName })
             }

@@ -16,7 +16,8 @@ import YAML
         (["pool", "lst"], "unknown command 'lst'; do you mean 'calico-libnetwork pool list'?"),
         (["Serve"], "unknown command 'Serve'; do you mean 'calico-libnetwork serve'?"),
         (["frobnicate"], "unknown command 'frobnicate'; 'calico-libnetwork' knows serve, pool,"),
-        (["pool", "help"], "unknown command 'help'"),
+        (["pool", "help"], "unknown command 'help'"), (["help", "nosuch"], "unknown command 'nosuch'"),
+        (["help", "pool", "lst"], "unknown command 'lst'; do you mean 'calico-libnetwork pool list'?"),
     ])
     func `answers a mistyped command with the nearest one`(_ arguments: [String], _ expected: String) {
         let problem = UnknownCommand.problem(in: arguments, below: CalicoLibnetwork.self)
@@ -25,7 +26,7 @@ import YAML
 
     @Test(arguments: [
         [], ["-v"], ["serve"], ["--nodename", "pol"], ["pool", "list"], ["pool", "show", "pol"], ["help", "pool"],
-        ["pool", "--output", "json"], ["ipam", "show", "--ip", "10.0.0.1"],
+        ["help"], ["help", "pool", "list"], ["pool", "--output", "json"], ["ipam", "show", "--ip", "10.0.0.1"],
     ])
     func `leaves other words to the parser`(_ arguments: [String]) {
         #expect(UnknownCommand.problem(in: arguments, below: CalicoLibnetwork.self) == nil)
@@ -55,12 +56,12 @@ import YAML
         }
     }
 
-    @Test func `prints the same for JSON and YAML`() throws {
     @Test func `a cell of a table stays on its line`() {
         let table = Table(titles: ["CHECK", "FOUND"], rows: [["nftables", "line 1\n  line 2\n"]])
         #expect(table.description == "CHECK      FOUND\nnftables   line 1   line 2")
     }
 
+    @Test func `prints the same for JSON and YAML`() throws {
         let settings = [Configuration.Setting(name: "IP", value: "", origin: "default")]
         #expect(try OutputOptions.yaml(settings) == "- name: IP\n  origin: default\n  value: \"\"\n")
         #expect(try JSONValue(yaml: OutputOptions.json(settings)) == JSONValue(yaml: OutputOptions.yaml(settings)))

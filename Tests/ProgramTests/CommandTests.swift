@@ -59,6 +59,21 @@ import YAML
         #expect(try !run("pool", "create", "b", "--cidr", "10.2.0.0/16").output.contains(words))
     }
 
+    @Test(arguments: [
+        ["pool", "create", "a", "--cidr", "10.0.0.0"], ["pool", "create", "a", "--cidr", "10.0.0.1/16"],
+        ["pool", "create", "a", "--cidr", "10.0.0.0/16", "--vxlan", "some"],
+        ["pool", "create", "a", "--cidr", "10.0.0.0/16", "--block-size", "33"],
+        ["pool", "create", "a", "--cidr", "10.0.0.0/16", "--node-selector", "a ==="],
+        ["pool", "create", "A_B", "--cidr", "10.0.0.0/16"], ["ipam", "show", "--ip", "nowhere"],
+        ["pool", "list", "--nodename", "A_B"], ["pool", "list", "--log-level", "loud"], ["pool", "show"],
+        ["pool", "lst"], ["help", "nosuch"],
+    ])
+    func `an argument that cannot be used is wrong usage`(_ arguments: [String]) throws {
+        #expect(FileManager.default.createFile(atPath: file, contents: nil))
+        let outcome = try BuiltProgram.run(arguments, on: file)
+        #expect(outcome.status == 64 && outcome.errors.hasPrefix("Error: "), "\(outcome.status) \(outcome.errors)")
+    }
+
     @Test func `a full disk is no success`() throws {
         let outcome = try run("config", "show", output: "/dev/full")
         #expect(outcome.status == 1)

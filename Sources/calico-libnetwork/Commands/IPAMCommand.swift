@@ -42,7 +42,9 @@ struct IPAMCommand: AsyncParsableCommand {
         }
 
         private func showAddress(_ text: String, _ state: ClusterState) throws {
-            guard let address = IPAddress(text) else { throw ValidationFailure("\(text) is not an IP address") }
+            guard let address = IPAddress(text) else {
+                throw ArgumentParser.ValidationError("--ip \(text): wants an IP address")
+            }
             let facts = AddressFacts(address, in: state)
             try output.print(facts) {
                 let place = facts.pool.map { " in pool \($0)" } ?? ", in no pool"

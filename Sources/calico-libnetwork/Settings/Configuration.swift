@@ -105,14 +105,13 @@ struct Configuration {
         let found = try NodeName.decide(reader, readFile: readFile, hostName: hostName)
         reader.tell("NODENAME", found.text, found.origin)
         guard Validation.isResourceName(found.text) else {
-            throw Problem(
-                description:
-                    "\"\(found.text)\" (from: \(found.origin)) cannot be a node's name in Calico: wants lower-case letters, "
+            throw found.complaint(
+                "\"\(found.text)\" (from: \(found.origin)) cannot be a node's name in Calico: wants lower-case letters, "
                     + "digits, '-' and '.', a letter or digit at both ends; set NODENAME")
         }
         return found.text
-
     }
+
     /// `CALICO_DEBUG` counts where no level is given nearer to the command.
     private static func logLevel(_ reader: inout SettingReader) throws -> Logger.Level {
         let name = "CALICO_LIBNETWORK_LOG_LEVEL"

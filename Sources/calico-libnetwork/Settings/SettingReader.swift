@@ -130,7 +130,12 @@ struct SettingReader {
 extension SettingReader.Found {
     /// - Parameter shown: the value as it may be told, where it may hold a secret.
     func problem(_ reason: String, shown: String? = nil) -> Configuration.Problem {
-        var problem = Configuration.Problem(description: "\(origin.stating(shown ?? text)): \(reason)")
+        complaint("\(origin.stating(shown ?? text)): \(reason)")
+    }
+
+    /// A problem in words of its own.
+    func complaint(_ text: String) -> Configuration.Problem {
+        var problem = Configuration.Problem(description: text)
         if case .flag = origin { problem.isWrongUsage = true }
         return problem
     }
