@@ -3,6 +3,7 @@
 
 import CalicoModel
 import FoundationEssentials
+import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -69,7 +70,7 @@ public struct EngineNetwork: Sendable {
 /// answer while it holds that (docker/engine `daemon/network.go`, all versions from 20.10 to 29).
 public struct EngineAPI: NetworkDirectory {
     /// Where the engine listens.
-    public enum Address: Sendable, Hashable {
+    public enum Address: Sendable, Hashable, CustomStringConvertible {
         case unix(path: String)
         case tcp(host: String, port: Int)
 
@@ -83,6 +84,13 @@ public struct EngineAPI: NetworkDirectory {
                 self = .tcp(host: String(parts[0]), port: port)
             } else {
                 return nil
+            }
+        }
+
+        public var description: String {
+            switch self {
+            case .unix(let path): "unix://\(path)"
+            case .tcp(let host, let port): "tcp://\(host):\(port)"
             }
         }
     }
@@ -141,10 +149,21 @@ public struct EngineAPI: NetworkDirectory {
     }
 
     private func connect(_ bootstrap: ClientBootstrap) async throws -> any Channel {
-        switch address {
-        case .unix(let path): try await bootstrap.connect(unixDomainSocketPath: path).get()
-        case .tcp(let host, let port): try await bootstrap.connect(host: host, port: port).get()
+        do {
+            switch address {
+            case .unix(let path): return try await bootstrap.connect(unixDomainSocketPath: path).get()
+            case .tcp(let host, let port): return try await bootstrap.connect(host: host, port: port).get()
+            }
+        } catch {
+            throw PluginError("no engine answers at \(address): \(Self.reason(error))")
         }
+    }
+
+    /// NIO's own texts are for programmers.
+    private static func reason(_ error: any Error) -> String {
+        if let error = error as? IOError { return String(cString: strerror(error.errnoCode)) }
+        guard let error = error as? NIOConnectionError else { return "\(error)" }
+        return error.connectionErrors.first.map { reason($0.error) } ?? "there is no host \(error.host)"
     }
 }
 
@@ -182,7 +201,9 @@ private final class ReplyCollector: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    func channelInactive(context: ChannelHandlerContext) { reply.fail(ChannelError.eof) }
+    func channelInactive(context: ChannelHandlerContext) {
+        reply.fail(PluginError("the engine closed the connection without an answer"))
+    }
 }
 
 /// The part of the engine's answer that we read.

@@ -119,7 +119,8 @@ private struct Examination {
                 return .passed("engine", "answers")
             } catch {
                 return .warning(
-                    "engine", "\(error)", "start Docker, or set DOCKER_HOST; only names of networks depend on it")
+                    "engine", "\(error)",
+                    "start Docker, or set DOCKER_HOST; names and labels depend on it, nothing else")
             }
         }
     }

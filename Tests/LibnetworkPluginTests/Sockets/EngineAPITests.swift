@@ -83,9 +83,14 @@ import Testing
         #expect { try result.get() } throws: { "\($0)".contains("exceeds 16 MiB") }
     }
 
-    @Test func `an engine that is not there is an error`() async throws {
-        await #expect(throws: (any Error).self) {
-            try await EngineAPI(.unix(path: "/nowhere/docker.sock")).lookUp(Sample.network)
+    @Test(arguments: [
+        ("unix:///nowhere/docker.sock", "No such file or directory"), ("tcp://127.0.0.1:1", "Connection refused"),
+    ])
+    func `an engine that is not there is named, with the kernel's reason`(_ text: String, _ reason: String) async throws
+    {
+        let address = try #require(EngineAPI.Address(text))
+        await #expect { try await EngineAPI(address).lookUp(Sample.network) } throws: {
+            "\($0)" == "no engine answers at \(text): \(reason)"
         }
     }
 
