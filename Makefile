@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+TARGET = $(DESTDIR)$(PREFIX)
 BINARY := .build/calico-libnetwork
 SIZE_LIMIT := 40000000
 # The toolchain exports every symbol of a static program (static-stdlib-args.lnk), which costs 5 MB and serves nobody.
@@ -63,9 +64,19 @@ format: ## format the Swift sources in place
 lint: ## check formatting, licence headers and imports
 	@scripts/lint $(FORMATTED)
 
-install: ## copy the built program to $(DESTDIR)$(PREFIX)/bin
+install: ## copy the built program, its man page, completions and systemd service to $(DESTDIR)$(PREFIX)
 	@test -x $(BINARY) || { echo "there is no $(BINARY) yet: run 'make build' first" >&2; exit 1; }
-	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/calico-libnetwork
+	install -D -m 0755 $(BINARY) $(TARGET)/bin/calico-libnetwork
+	install -D -m 0644 packaging/calico-libnetwork.8 $(TARGET)/share/man/man8/calico-libnetwork.8
+	install -D -m 0644 packaging/libnetwork.yaml $(TARGET)/share/doc/calico-libnetwork/libnetwork.yaml
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' packaging/calico-libnetwork.service \
+		| install -D -m 0644 /dev/stdin $(TARGET)/lib/systemd/system/calico-libnetwork.service
+	$(BINARY) --generate-completion-script bash \
+		| install -D -m 0644 /dev/stdin $(TARGET)/share/bash-completion/completions/calico-libnetwork
+	$(BINARY) --generate-completion-script zsh \
+		| install -D -m 0644 /dev/stdin $(TARGET)/share/zsh/site-functions/_calico-libnetwork
+	$(BINARY) --generate-completion-script fish \
+		| install -D -m 0644 /dev/stdin $(TARGET)/share/fish/vendor_completions.d/calico-libnetwork.fish
 
 clean: ## remove everything built
 	rm -rf .build
