@@ -66,7 +66,9 @@ lab_in() {
     lab_pid "$1" || return 1
     [ ! -s "$home/docker-api" ] || local -x DOCKER_API_VERSION=$(<"$home/docker-api")
     [ ! -s "$LAB_DIR/etcd" ] || local -x ETCD_ENDPOINTS=$(<"$LAB_DIR/etcd")
+    # The two are the build's and the lab's own; the program would take them for mistyped settings.
     PATH="$home/bin:$PATH" HOME=/root HOSTNAME="$1" DOCKER_CONFIG="$home/docker-cli" \
+        env -u CALICO_LIBNETWORK_BINARY -u CALICO_LIBNETWORK_STRICT \
         nsenter --target "$pid" --mount --net --pid --uts -- "${@:2}"
 }
 
