@@ -148,6 +148,7 @@ public final class Replica<State: ReplicaState>: Sendable {
     private func follow(_ prefix: Key) async {
         var revision = contents.withLock { $0.settled[prefix] } ?? Revision(0)
         while !Task.isCancelled {
+            var isHistoryGone = false
             do {
                 for try await changes in store.changes(under: prefix, after: revision) {
                     observe(fromWatch: changes)
@@ -156,15 +157,44 @@ public final class Replica<State: ReplicaState>: Sendable {
                 }
                 if Task.isCancelled { return }
             } catch {
+                isHistoryGone = error as? StoreError == .compacted
                 logger.warning("watch broke, listing again", metadata: ["range": "\(prefix)", "error": "\(error)"])
             }
-            // The store is away or its history gone; a second between attempts keeps both sides idle enough.
-            try? await Task.sleep(for: .seconds(1))
-            if let snapshot = try? await store.list(under: prefix) {
-                reset(prefix, to: snapshot)
-                revision = snapshot.revision
+            guard let snapshot = await listAgain(prefix, isHistoryGone: isHistoryGone, revision) else { return }
+            revision = snapshot.revision
+        }
+    }
+
+    /// Takes the range in as the store has it now, as soon as it answers.
+    ///
+    /// A list that begins now holds all that was told before. Where it is older, the store was taken back to a backup,
+    /// and what is known of it is of no use any more. Where the history is gone that may have happened, too, and the
+    /// store gone on since.
+    ///
+    /// - Returns: `nil` when cancelled.
+    private func listAgain(_ prefix: Key, isHistoryGone: Bool, _ revision: Revision) async -> Snapshot? {
+        // The store is away or its history gone; a second between attempts keeps both sides idle enough.
+        while (try? await Task.sleep(for: .seconds(1))) != nil {
+            let told = contents.withLock { max($0.settled[prefix] ?? revision, revision) }
+            do {
+                let snapshot = try await store.list(under: prefix)
+                let isTakenBack = snapshot.revision < told
+                if isTakenBack {
+                    logger.warning(
+                        "the datastore was taken back to a backup; what it holds now is followed",
+                        metadata: ["range": "\(prefix)", "revision": "\(snapshot.revision)", "before": "\(told)"])
+                }
+                if isHistoryGone || isTakenBack {
+                    update { $0.replace(prefix, with: snapshot) }
+                } else {
+                    reset(prefix, to: snapshot)
+                }
+                return snapshot
+            } catch {
+                logger.warning("listing failed, trying again", metadata: ["range": "\(prefix)", "error": "\(error)"])
             }
         }
+        return nil
     }
 
     private func reset(_ prefix: Key, to snapshot: Snapshot) {

@@ -41,6 +41,19 @@ struct ReplicaContents<State: ReplicaState>: Sendable {
         note(change)
     }
 
+    /// Takes a range in whatever was known of it: revisions from before have no meaning in the store's new history.
+    mutating func replace(_ prefix: Key, with snapshot: Snapshot) {
+        let present = Set(snapshot.entries.map(\.key))
+        for key in revisions.keys.filter({ prefix.isPrefix(of: $0) }) {
+            if !present.contains(key) { forget(key) }
+            revisions[key] = nil
+            deleted.remove(key)
+        }
+        for key in held.keys.filter({ prefix.isPrefix(of: $0) }) { held[key] = nil }
+        for entry in snapshot.entries { take(Change(entry)) }
+        settled[prefix] = snapshot.revision
+    }
+
     private mutating func note(_ change: Change) {
         if let listener, listener.prefix.isPrefix(of: change.key) { untold.append(change) }
     }

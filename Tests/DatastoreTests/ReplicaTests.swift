@@ -9,7 +9,7 @@ import Logging
 import Testing
 
 /// Just texts under keys.
-private struct Texts: ReplicaState {
+struct Texts: ReplicaState {
     var values: [Key: String] = [:]
     var changes = 0
     mutating func apply(_ change: Change) {

@@ -27,6 +27,11 @@ final class EtcdClient: Sendable {
 
     func saw(_ header: EtcdResponseHeader) { _ = newest.max(header.revision, ordering: .acquiringAndReleasing) }
 
+    /// The cluster was taken back to a backup, which this answer is from.
+    func forgetRevisions(after header: EtcdResponseHeader) {
+        newest.store(header.revision, ordering: .releasing)
+    }
+
     /// A call that may be repeated: it changes nothing.
     func read<Answer: Message>(
         _ method: EtcdMethod, _ request: some Message, about subject: String, as: Answer.Type = Answer.self

@@ -144,16 +144,19 @@ struct EtcdWatch {
         return CallFailure(.status(status), at: nil, "etcd ended the watch: \(reason)", mayHaveRun: false)
     }
 
-    /// A member may lag behind the revision we ask for. But where the whole cluster does, it was set up anew or taken
+    /// A member may lag behind the revisions we know of. But where the whole cluster does, it was set up anew or taken
     /// back to a backup, and would stay silent until it reached that revision again.
     private mutating func checkHistory(_ header: EtcdResponseHeader) async throws {
         pause = EtcdWatch.shortestPause
         wasDenied = false
-        guard header.revision < revision else { return }
+        let known = max(revision, client.newestRevision)
+        guard header.revision < known else { return }
         let answer: EtcdRangeResponse
         do throws(StoreError) {
             answer = try await client.read(.range, EtcdRangeRequest(prefix), about: prefix.path)
         } catch { throw CallFailure(.connection(lasting: false), at: nil, error.reason, mayHaveRun: false) }
-        if answer.header.revision < revision { throw End.failed(.compacted) }
+        guard answer.header.revision < known else { return }
+        client.forgetRevisions(after: answer.header)
+        throw End.failed(.compacted)
     }
 }
