@@ -46,9 +46,11 @@ public actor LinuxDataplane: Dataplane {
     private var watch: Task<Void, Never>?
     private var inspections: Task<Void, Never>?
     private var pendingInspection: Task<Void, Never>?
-    /// Addresses of links that wait for removal.
+    /// Addresses of links that are gone or going, until the kernel has forgotten their connections.
     private var retired: Set<IPAddress> = []
     private var removal: Task<Void, Never>?
+    /// The last removal has left something.
+    private var isRemovalDue = false
 
     /// - Parameters:
     ///   - node: Calico's name of this host.
@@ -85,10 +87,10 @@ public actor LinuxDataplane: Dataplane {
             try await rules.setMaster(master)
         }
         // Links first: they know which of them belong to one container, and the rules need that.
-        let hasOrphans = try await interfaces.restore(local)
+        let gone = try await interfaces.restore(local)
         try await rules.load(state, dockerInterfaces: dockerInterfaces, siblings: interfaces.siblings())
         await settleForwardRule()
-        if hasOrphans { removeLinksSoon(of: []) }
+        if let gone { removeLinksSoon(of: gone) }
         isStarted = true
         felixWatch = felixWatch ?? Task { await self.watchFelix() }
     }
@@ -104,6 +106,7 @@ public actor LinuxDataplane: Dataplane {
     @discardableResult
     public func connect(_ link: EndpointLink) async throws -> Connection {
         guard isStarted else { throw DataplaneError.notStarted }
+        await forgetFormer(of: Set(link.endpoint.spec.addresses))
         async let inForce: Void = rules.apply([ClusterChange(link.endpoint)])
         let siblings = try await interfaces.connect(link)
         do {
@@ -153,7 +156,7 @@ public actor LinuxDataplane: Dataplane {
         removal?.cancel()
         await removal?.value
         // A removal under way, and what was retired since it began.
-        await remover.removeLinks(of: retired)
+        await removeLinks()
     }
 
     // MARK: Removal of links
@@ -165,11 +168,24 @@ public actor LinuxDataplane: Dataplane {
         removal = Task {
             // Cancelled, it goes on at once.
             try? await Task.sleep(for: Self.gatheringTime)
-            let addresses = self.retired
-            self.retired = []
             self.removal = nil
-            await self.remover.removeLinks(of: addresses)
+            await self.removeLinks()
         }
+    }
+
+    /// An address that comes back before its last holder's connections are forgotten; later would be too late.
+    private func forgetFormer(of addresses: Set<IPAddress>) async {
+        let inherited = retired.intersection(addresses)
+        guard !inherited.isEmpty else { return }
+        retired.subtract(inherited)
+        // Queues behind a removal under way, which may have them, too.
+        await remover.forgetConnections(of: inherited)
+    }
+
+    private func removeLinks() async {
+        let addresses = retired
+        isRemovalDue = await !remover.removeLinks(of: addresses)
+        if !isRemovalDue { retired.subtract(addresses) }
     }
 
     // MARK: The kernel's news
@@ -237,5 +253,6 @@ public actor LinuxDataplane: Dataplane {
             logger.error("our nftables rules could not be checked", metadata: ["error": "\(error)"])
         }
         if master == .builtin { await forwardRule.ensure() }
+        if isRemovalDue { removeLinksSoon(of: []) }
     }
 }

@@ -57,14 +57,19 @@ actor InterfaceTable {
     }
 
     /// Restores the interfaces of `endpoints` and retires those of ours that no endpoint claims.
-    /// - Returns: whether there is something to remove.
-    func restore(_ endpoints: [WorkloadEndpoint]) throws -> Bool {
+    /// - Returns: the addresses of interfaces that go, or went while nobody looked; `nil` where none did.
+    func restore(_ endpoints: [WorkloadEndpoint]) throws -> Set<IPAddress>? {
         try withSocket { socket in
             let links = Dictionary(try socket.links().map { ($0.name, $0) }) { first, _ in first }
             var claimed: Set<String> = []
+            var (inUse, gone): (Set<IPAddress>, Set<IPAddress>) = ([], [])
             for endpoint in endpoints {
-                guard let link = links[endpoint.spec.interfaceName], link.group != LinkGroup.retired else { continue }
+                guard let link = links[endpoint.spec.interfaceName], link.group != LinkGroup.retired else {
+                    gone.formUnion(endpoint.spec.addresses)
+                    continue
+                }
                 claimed.insert(link.name)
+                inUse.formUnion(endpoint.spec.addresses)
                 do {
                     try restore(endpoint, link, socket)
                 } catch {
@@ -75,8 +80,10 @@ actor InterfaceTable {
             }
             claimed.formUnion(interfaces.keys.map(\.text))
             let orphans = links.values.filter { $0.group == LinkGroup.endpoints && !claimed.contains($0.name) }
-            try retire(orphans, socket)
-            return links.values.contains { $0.group == LinkGroup.retired } || !orphans.isEmpty
+            gone.formUnion(try retire(orphans, socket))
+            gone.subtract(inUse)
+            let areLeft = links.values.contains { $0.group == LinkGroup.retired } || !orphans.isEmpty
+            return areLeft || !gone.isEmpty ? gone : nil
         }
     }
 
@@ -87,16 +94,17 @@ actor InterfaceTable {
         interfaces[interface.name] = Known(interface: interface, index: link.index)
     }
 
-    private func retire(_ links: [Link], _ socket: RouteSocket) throws {
-        guard !links.isEmpty else { return }
+    /// - Returns: the addresses that were routed to them.
+    private func retire(_ links: [Link], _ socket: RouteSocket) throws -> Set<IPAddress> {
+        guard !links.isEmpty else { return [] }
         logger.notice("links without endpoint go", metadata: ["links": "\(links.map(\.name).sorted())"])
         let indices = Set(links.map(\.index))
-        let routes = try IPAddress.Family.allCases.flatMap {
-            try socket.routes($0, protocolNumber: EndpointInterface.routeProtocol)
-        }
+        let routes = try IPAddress.Family.allCases
+            .flatMap { try socket.routes($0, protocolNumber: EndpointInterface.routeProtocol) }
+            .filter { indices.contains($0.outputIndex ?? 0) }
         try socket.perform(
-            routes.filter { indices.contains($0.outputIndex ?? 0) }.map { .deleteRoute($0) }
-                + links.map { .setLink(index: $0.index, group: LinkGroup.retired) })
+            routes.map { .deleteRoute($0) } + links.map { .setLink(index: $0.index, group: LinkGroup.retired) })
+        return routes.containerAddresses
     }
 
     // MARK: Connect
@@ -193,22 +201,30 @@ actor InterfaceTable {
         let siblings: [InterfaceName: Siblings]
     }
 
+    /// A link may have gone with its container's namespace before; what else there was of the interface has not.
     /// - Returns: `nil` where there is nothing to remove.
     func disconnect(_ name: InterfaceName) throws -> Remainder? {
         try withSocket { socket in
-            let known = interfaces.removeValue(forKey: name)
-            guard let link = try socket.link(named: name), link.group != LinkGroup.retired else { return nil }
-            var addresses = known?.interface.addresses ?? []
-            if known?.index != link.index {
-                addresses = try IPAddress.Family.allCases.flatMap { try socket.routes($0) }
-                    .filter { $0.outputIndex == link.index && $0.destination.isSingleAddress }.map(
-                        \.destination.address)
+            let known = interfaces[name]
+            let link = try socket.link(named: name).flatMap { $0.group == LinkGroup.retired ? nil : $0 }
+            guard known != nil || link != nil else { return nil }
+            var addresses = Set(known?.interface.addresses ?? [])
+            if let link {
+                let routed = known?.index == link.index ? addresses : try routedAddresses(link, socket)
+                try socket.perform(
+                    EndpointInterface.retirement(index: link.index, addresses: Array(routed), master))
+                addresses.formUnion(routed)
             }
-            try socket.perform(EndpointInterface.retirement(index: link.index, addresses: addresses, master))
+            interfaces[name] = nil
             var siblings = siblings(in: known?.interface.memory.sandbox)
             if !siblings.isEmpty { siblings[name] = [:] }
-            return Remainder(addresses: Set(addresses), siblings: siblings)
+            return Remainder(addresses: addresses, siblings: siblings)
         }
+    }
+
+    private func routedAddresses(_ link: Link, _ socket: RouteSocket) throws -> Set<IPAddress> {
+        try IPAddress.Family.allCases.flatMap { try socket.routes($0) }
+            .filter { $0.outputIndex == link.index }.containerAddresses
     }
 
     // MARK: Felix
@@ -297,6 +313,12 @@ actor InterfaceTable {
             self.socket = socket
             return try body(socket)
         }
+    }
+}
+
+extension [Route] {
+    fileprivate var containerAddresses: Set<IPAddress> {
+        Set(lazy.map(\.destination).filter(\.isSingleAddress).map(\.address))
     }
 }
 

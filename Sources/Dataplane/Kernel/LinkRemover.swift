@@ -24,20 +24,36 @@ actor LinkRemover {
         self.logger = logger
     }
 
-    /// Removes the links in the group, and what connection tracking knows of their addresses: the next container with
-    /// one of them must not inherit a connection that no rule is asked about any more.
-    func removeLinks(of addresses: Set<IPAddress>) {
+    /// Removes the links in the group, and what connection tracking knows of their addresses. One of the two may fail
+    /// without the other.
+    /// - Returns: whether all of it is gone.
+    func removeLinks(of addresses: Set<IPAddress>) -> Bool {
+        let areRemoved = attempt("links of containers that are gone could not be removed") {
+            let socket = try socket ?? RouteSocket()
+            self.socket = socket
+            try socket.perform(.deleteLinks(inGroup: LinkGroup.retired))
+        }
+        return forgetConnections(of: addresses) && areRemoved
+    }
+
+    /// The next container with one of these addresses must not inherit a connection that no rule is asked about any
+    /// more.
+    @discardableResult
+    func forgetConnections(of addresses: Set<IPAddress>) -> Bool {
+        attempt("connections of containers that are gone could not be forgotten") {
+            let conntrack = try conntrack ?? Conntrack()
+            self.conntrack = conntrack
+            try conntrack.deleteEntries(of: addresses)
+        }
+    }
+
+    private func attempt(_ failure: String, _ body: () throws -> Void) -> Bool {
         do {
-            try namespace.run {
-                let socket = try socket ?? RouteSocket()
-                self.socket = socket
-                try socket.perform(.deleteLinks(inGroup: LinkGroup.retired))
-                let conntrack = try conntrack ?? Conntrack()
-                self.conntrack = conntrack
-                _ = try conntrack.deleteEntries(of: addresses)
-            }
+            try namespace.run(body)
+            return true
         } catch {
-            logger.error("links of containers that are gone could not be removed", metadata: ["error": "\(error)"])
+            logger.error("\(failure); trying again soon", metadata: ["error": "\(error)"])
+            return false
         }
     }
 }
