@@ -221,8 +221,8 @@ public actor LinuxDataplane: Dataplane {
                 if !generation.isOwn { inspectSoon() }
             case .routeChanged, .routeRemoved: break
             case .resyncNeeded:
-                try await noteDocker(interfaces.resynchronize())
                 inspectSoon()
+                try await noteDocker(interfaces.resynchronize())
             }
         } catch {
             logger.error("a change in the kernel could not be followed", metadata: ["error": "\(error)"])

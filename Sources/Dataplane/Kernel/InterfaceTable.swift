@@ -238,15 +238,11 @@ actor InterfaceTable {
         self.master = master
         guard master == .builtin else { return }
         for known in interfaces.values {
-            do {
+            attempt("an interface could not be taken over from Felix", known.interface) {
                 try withSocket { socket in
                     try forward(known.interface, socket)
                     try configure(known.interface, index: known.index, socket)
                 }
-            } catch {
-                logger.error(
-                    "an interface could not be taken over from Felix",
-                    metadata: ["interface": "\(known.interface.name)", "error": "\(error)"])
             }
         }
     }
@@ -284,7 +280,8 @@ actor InterfaceTable {
         logger.notice("an interface came up again and has its routes back", metadata: ["interface": "\(name)"])
     }
 
-    /// After events were lost: gives the interfaces that lack routes what they should have.
+    /// After events were lost: gives the interfaces that lack routes what they should have. One that cannot have it
+    /// keeps no other from it.
     /// - Returns: Docker's bridges.
     func resynchronize() throws -> Set<InterfaceName> {
         try withSocket { socket in
@@ -298,10 +295,18 @@ actor InterfaceTable {
             for known in interfaces.values where master == .builtin && up.contains(known.index) {
                 let destinations = Set(present[known.index]?.map(\.destination.address) ?? [])
                 guard !destinations.isSuperset(of: known.interface.addresses) else { continue }
-                try configure(known.interface, index: known.index, socket)
+                attempt("an interface could not be given its routes back", known.interface) {
+                    try configure(known.interface, index: known.index, socket)
+                }
             }
             uplinkMTU = nil
             return Set(links.compactMap(\.dockerInterface))
+        }
+    }
+
+    private func attempt(_ failure: String, _ interface: EndpointInterface, _ body: () throws -> Void) {
+        do { try body() } catch {
+            logger.error("\(failure)", metadata: ["interface": "\(interface.name)", "error": "\(error)"])
         }
     }
 

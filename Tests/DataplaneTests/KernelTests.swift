@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Foundation
+import LinuxNetwork
+import Logging
+import Testing
+
+@testable import Dataplane
+
+@Suite(.serialized) struct `Repairs in the kernel` {
+    private static let logger = Logger(label: "lab") { StreamLogHandler.standardError(label: $0) }
+    private static let one = `The Linux dataplane`.endpoint("b1aaaaaaaaaa", 2, "blue")
+
+    @Test func `an interface that cannot have its routes back keeps no other from them`() async throws {
+        let lab = try Lab()
+        defer { lab.end() }
+        let table = InterfaceTable(namespace: lab.namespace, sysctl: Sysctl(), logger: Self.logger)
+        _ = try await table.prepareHost()
+        let endpoints = (2...9).map { `The Linux dataplane`.endpoint("b\($0)aaaaaaaaaa", $0, "blue") }
+        for endpoint in endpoints {
+            _ = try await table.connect(EndpointLink(endpoint: endpoint, nextHop6: IPAddress("fe80::1")))
+        }
+        // Less than IPv6 needs: the kernel takes it and its settings from the interface.
+        try lab.host.run("ip link set calib2aaaaaaaaa mtu 1200; ip route flush proto 80")
+        _ = try await table.resynchronize()
+        let routes = try lab.host.run("ip route")
+        for number in 3...9 { #expect(routes.contains("10.65.0.\(number) dev calib\(number)aaaaaaaaa")) }
+    }
+}
