@@ -14,6 +14,30 @@ import Testing
     private static let logger = Logger(label: "lab") { StreamLogHandler.standardError(label: $0) }
     private static let one = `The Linux dataplane`.endpoint("b1aaaaaaaaaa", 2, "blue")
 
+    @Test func `rules that could not be loaded are loaded when they are looked at next`() async throws {
+        let lab = try Lab()
+        defer { lab.end() }
+        let table = RulesetTable(
+            node: Cluster.node, options: .init(), namespace: lab.namespace, logger: Self.logger)
+        try await table.load(
+            `The Linux dataplane`.base + [ClusterChange(Self.one)], dockerInterfaces: [], siblings: [:])
+        // The stand-in's name is taken, and an element that goes is not there: neither way leads to new rules.
+        var thief: Nftables? = try lab.namespace.run { try Nftables() }
+        try thief?.run("add table \(TableReplacement.standIn) { flags owner; }\n")
+        try lab.host.run("nft flush map inet calico-libnetwork from-endpoint")
+        await #expect(throws: NftablesError.self) {
+            try await table.apply([ClusterChange(key: Self.one.key, value: nil)])
+        }
+        let stale = try lab.host.run("nft list map inet calico-libnetwork to-endpoint")
+        #expect(stale.contains(Self.one.spec.interfaceName))
+        thief = nil
+        for _ in 0..<100 where try lab.host.succeeds("nft list table \(TableReplacement.standIn)") {
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        try await table.verify()
+        #expect(try !lab.host.run("nft list table inet calico-libnetwork").contains(Self.one.spec.interfaceName))
+    }
+
     @Test func `an interface that cannot have its routes back keeps no other from them`() async throws {
         let lab = try Lab()
         defer { lab.end() }

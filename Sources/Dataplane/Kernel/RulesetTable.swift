@@ -89,9 +89,10 @@ actor RulesetTable {
         try await commitment().value
     }
 
-    /// Loads our table again if someone has removed or emptied it.
+    /// Loads our table again if someone has removed or emptied it, or if that failed the last time.
     func verify() throws {
         guard early == nil else { return }
+        guard isLoaded else { return try reload() }
         let chains = master == .felix ? [Self.publishingChain] : ["raw", Self.policingChain]
         for chain in chains where try !hasRules(chain) {
             logger.warning("our nftables rules are gone; loading them again", metadata: ["chain": "\(chain)"])
