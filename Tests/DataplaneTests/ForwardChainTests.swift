@@ -7,20 +7,28 @@ import Testing
 
 @Suite struct `The rule in iptables' FORWARD chain` {
     static let ours = "-A FORWARD -m mark --mark 0x1000000/0x1000000 -m comment --comment calico-libnetwork -j ACCEPT"
+    /// By what it says: a number from a listing may be another's by the time it is used.
+    static let removal = ours.replacing("-A FORWARD", with: "-D FORWARD")
     static let docker = "-A FORWARD -j DOCKER-USER\n-A FORWARD -i docker0 -o docker0 -j ACCEPT"
 
     @Test(arguments: [
         ("-P FORWARD DROP", ["-A"]), ("-P FORWARD DROP\n\(docker)", ["-A"]), ("\(docker)\n\(ours)", []),
         ("\(docker)\n-A FORWARD -j REJECT --reject-with icmp-port-unreachable", ["-I FORWARD 3"]),
-        ("\(docker)\n-A FORWARD -m comment --comment end -j DROP\n\(ours)", ["-D FORWARD 4", "-I FORWARD 3"]),
-        ("\(docker)\n-A FORWARD -i eth0 -j DROP\n\(ours)", []), ("\(ours)\n\(docker)", ["-D FORWARD 1", "-A"]),
-        ("\(docker)\n\(ours)\n\(ours)", ["-D FORWARD 4", "-D FORWARD 3", "-A"]),
+        ("\(docker)\n-A FORWARD -m comment --comment end -j DROP\n\(ours)", [removal, "-I FORWARD 3"]),
+        ("\(docker)\n-A FORWARD -i eth0 -j DROP\n\(ours)", []), ("\(ours)\n\(docker)", [removal, "-A"]),
+        ("\(docker)\n\(ours)\n\(ours)", [removal, removal, "-A"]),
         ("\(docker)\n\(ours)\n-A FORWARD -j DROP", []),
     ])
     func `stands last, but before the end of the chain`(listing: String, expected: [String]) {
         let commands = LegacyForwardChain(listing).commands(mark: 0x0100_0000).map { $0.joined(separator: " ") }
         #expect(commands.count == expected.count)
         for (command, beginning) in zip(commands, expected) { #expect(command.hasPrefix(beginning), "\(commands)") }
+    }
+
+    @Test func `is said to be there only where iptables has done what it was asked for`() throws {
+        let program = try #require(HostCommand("ip"))
+        #expect(try program.output(of: ["-V"]).hasPrefix("ip utility"))
+        #expect(throws: HostCommandFailure.self) { try program.output(of: ["link", "show", "caliunknown"]) }
     }
 
     static let head = #"{"nftables": [{"metainfo": {}}, {"chain": {"handle": 1, "hook": "forward"}}"#

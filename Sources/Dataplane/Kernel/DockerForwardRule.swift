@@ -87,13 +87,18 @@ actor DockerForwardRule {
     /// - Returns: whether something was changed.
     private func ensureLegacy(_ family: IPAddress.Family, isWanted: Bool = true) throws -> Bool {
         guard let program = LegacyTables.program(family) else { return false }
-        let listing = try program.run(["-w", "2", "-S", "FORWARD"])
-        guard listing.status == 0 else { return false }
-        let forward = LegacyForwardChain(listing.output)
+        let forward = LegacyForwardChain(try program.output(of: Self.waiting + ["-S", "FORWARD"]))
         let commands = isWanted ? forward.commands(mark: mark) : forward.removal(mark: mark)
-        for command in commands { _ = try program.run(["-w", "2"] + command) }
+        // Each is tried: what another program has removed meanwhile must not keep our rule from its place.
+        let results = commands.map { command in
+            Result { _ = try program.output(of: Self.waiting + command) }
+        }
+        for result in results { try result.get() }
         return !commands.isEmpty
     }
+
+    /// Seconds for others who change iptables' tables to finish.
+    private static let waiting = ["-w", "2"]
 }
 
 /// iptables' FORWARD chain as nft lists it.
@@ -182,9 +187,9 @@ struct LegacyForwardChain {
         return removal(mark: mark) + [addition]
     }
 
-    /// Arguments of each call that takes our rule away.
+    /// Arguments of each call that takes our rule away. Not by its number: others change the chain, too.
     func removal(mark: UInt32) -> [[String]] {
-        rules.indices.reversed().filter { rules[$0] == Self.rule(mark) }.map { ["-D", "FORWARD", "\($0 + 1)"] }
+        rules.filter { $0 == Self.rule(mark) }.map { ["-D", "FORWARD"] + $0 }
     }
 
     private static func rule(_ mark: UInt32) -> [String] {

@@ -17,16 +17,26 @@ struct HostCommand {
         self.path = path
     }
 
-    struct Outcome {
+    private struct Outcome {
         /// Exit status; 128 and the signal's number where one ended it.
         let status: Int32
         /// Standard output.
         let output: String
     }
 
+    /// Its standard output, once it has ended well.
+    /// - Throws: ``HostCommandError`` if it cannot be started, ``HostCommandFailure`` if it fails.
+    func output(of arguments: [String]) throws -> String {
+        let outcome = try run(arguments)
+        guard outcome.status == 0 else {
+            throw HostCommandFailure(path: path, arguments: arguments, status: outcome.status)
+        }
+        return outcome.output
+    }
+
     /// Waits for its end.
     /// - Throws: ``HostCommandError`` if it cannot be started.
-    func run(_ arguments: [String]) throws -> Outcome {
+    private func run(_ arguments: [String]) throws -> Outcome {
         var ends: [Int32] = [-1, -1]
         // Not pipe(): no other program that starts meanwhile may inherit an end.
         let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
@@ -77,4 +87,13 @@ struct HostCommandError: Error, CustomStringConvertible {
     let path: String
     let errno: Int32
     var description: String { "\(path) could not be started: \(String(cString: strerror(errno)))" }
+}
+
+/// A program that did not do what it was asked for.
+struct HostCommandFailure: Error, CustomStringConvertible {
+    let path: String
+    let arguments: [String]
+    /// Exit status; 128 and the signal's number where one ended it.
+    let status: Int32
+    var description: String { "\(path) \(arguments.joined(separator: " ")): exit status \(status)" }
 }
