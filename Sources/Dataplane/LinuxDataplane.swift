@@ -76,7 +76,8 @@ public actor LinuxDataplane: Dataplane {
 
     public func start(_ state: [ClusterChange]) async throws {
         try watchKernel()
-        dockerInterfaces = try await interfaces.prepareHost()
+        // Events tell of further bridges from here on.
+        dockerInterfaces.formUnion(try await interfaces.prepareHost())
         let local = state.compactMap { change -> WorkloadEndpoint? in
             guard case .endpoint(let endpoint)? = change.value, endpoint.spec.node == node else { return nil }
             return endpoint
@@ -88,7 +89,9 @@ public actor LinuxDataplane: Dataplane {
         }
         // Links first: they know which of them belong to one container, and the rules need that.
         let gone = try await interfaces.restore(local)
-        try await rules.load(state, dockerInterfaces: dockerInterfaces, siblings: interfaces.siblings())
+        let siblings = await interfaces.siblings()
+        // No wait between reading the bridges and this call; what events tell from now on queues behind it.
+        try await rules.load(state, dockerInterfaces: dockerInterfaces, siblings: siblings)
         await settleForwardRule()
         if let gone { removeLinksSoon(of: gone) }
         isStarted = true
