@@ -243,9 +243,13 @@ final class CallHandler: ChannelInboundHandler {
         if let status = headers.first(name: "grpc-status").flatMap({ Int($0) }), isLast {
             return finish(stream, status: status, headers.first(name: "grpc-message") ?? "")
         }
-        let status = headers.first(name: ":status") ?? "none"
-        if status == "200", !isLast { return }
-        let reason = "is not an etcd v3 server (HTTP status \(status)); check the address and port"
+        let http = headers.first(name: ":status")
+        if http == "200", !isLast { return }
+        let words = "HTTP status \(http ?? "none")"
+        if let status = EtcdRefusal.status(fromHTTP: http) {
+            return finish(stream, status: status, "an answer without gRPC's status (\(words)), perhaps from a proxy")
+        }
+        let reason = "is not an etcd v3 server (\(words)); check the address and port"
         finish(stream, CallFailure(.connection(lasting: true), at: endpoint, reason, mayHaveRun: false))
     }
 

@@ -32,6 +32,18 @@ enum EtcdRefusal {
         }
     }
 
+    /// gRPC's status for an answer that names none, as gRPC has it (grpc/doc/http-grpc-status-mapping.md): somebody
+    /// between us and etcd gave it, or cut it short. `nil` where nobody who speaks gRPC is there.
+    ///
+    /// - Parameter http: `:status`; trailers have none.
+    static func status(fromHTTP http: String?) -> Int? {
+        switch http {
+        case nil: unknown
+        case "429", "502", "503", "504": unavailable
+        default: nil
+        }
+    }
+
     /// - Parameters:
     ///   - subject: What the call was about, for the person who reads why it failed.
     ///   - user: Who we are to etcd.

@@ -31,6 +31,16 @@ import Testing
         #expect(EtcdRefusal.mayHaveRun(code, text) == may)
     }
 
+    /// A commit that was answered so may have been carried out, and is worth another attempt.
+    @Test(
+        arguments: [
+            (nil, EtcdRefusal.unknown), ("429", 14), ("502", 14), ("503", 14), ("504", 14), ("404", nil), ("200", nil),
+        ] as [(String?, Int?)])
+    func `an answer without gRPC's status is a proxy's, or nobody's who knows etcd`(http: String?, status: Int?) {
+        #expect(EtcdRefusal.status(fromHTTP: http) == status)
+        #expect(status.map { EtcdRefusal.mayHaveRun($0, "HTTP status 503") } ?? true)
+    }
+
     @Test func `a message is read when all of it is here`() {
         let framed = ByteBuffer(framing: EtcdAuthenticateResponse.with { $0.token = "abc" })
         var received = ByteBuffer()
