@@ -45,6 +45,9 @@ import Testing
     {
         let lab = try Lab()
         let outside = try neighbour(of: lab)
+        // Addresses of the host in the pools, as its tunnels have.
+        let inPools = ["10.65.255.1", "fd00:65::ff01"]
+        try lab.host.run("ip addr add \(inPools[0])/32 dev lo; ip addr add \(inPools[1])/128 dev lo nodad")
         let dataplane = lab.dataplane()
         try await dataplane.start(Self.pools + [Self.open])
         let one = Self.endpoint("i1aaaaaaaaaa", 2, "open", isInternal: true)
@@ -61,7 +64,7 @@ import Testing
             #expect(try !outside.reaches(own), "from outside to \(own)")
             #expect(try outside.reaches(other))
         }
-        for address in Self.outside + ["172.31.0.1", "fd00:31::1"] {
+        for address in Self.outside + ["172.31.0.1", "fd00:31::1"] + inPools {
             #expect(try !inner.reaches(address), "to \(address)")
             #expect(try normal.reaches(address))
         }

@@ -71,7 +71,7 @@ enum HostRules {
             "forward-to-endpoint": .init(
                 rules: [mark, known] + nothingFromOutside + publishedPorts + policed("oifname", ingress)),
             "input-from": base("filter", "input", -12, #"iifname "cali*" goto input-from-endpoint"#),
-            "input-from-endpoint": .init(rules: [known] + housekeeping + stayInside + policed("iifname", egress)),
+            "input-from-endpoint": .init(rules: [known] + housekeeping + stayOut + policed("iifname", egress)),
             "input-host": base("filter", "input", -11, #"iifname "cali*" goto endpoint-to-host"#),
             "endpoint-to-host": .init(
                 rules: [known] + housekeeping + (options.endpointToHost == .drop ? ["counter drop"] : [])),
@@ -115,9 +115,13 @@ enum HostRules {
     /// Whatever profiles and policies say. An answer spares programs the wait for one, as a missing route would.
     private static let stayInside = IPAddress.Family.allCases.map { family in
         let word = family.keyword
-        return "\(word) saddr @\(internals(family)) \(word) daddr != @\(pools(family)) "
-            + "counter reject with icmpx type no-route"
+        return "\(word) saddr @\(internals(family)) \(word) daddr != @\(pools(family)) \(noRoute)"
     }
+    /// The host is outside, also where it has an address in a pool.
+    private static let stayOut = IPAddress.Family.allCases.map { family in
+        "\(family.keyword) saddr @\(internals(family)) \(noRoute)"
+    }
+    private static let noRoute = "counter reject with icmpx type no-route"
 
     private static let nothingFromOutside = IPAddress.Family.allCases.map { family in
         let word = family.keyword
