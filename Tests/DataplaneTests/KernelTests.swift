@@ -38,6 +38,17 @@ import Testing
         #expect(try !lab.host.run("nft list table inet calico-libnetwork").contains(Self.one.spec.interfaceName))
     }
 
+    @Test func `a stand-in of a process that was killed goes with the next load`() async throws {
+        let lab = try Lab()
+        defer { lab.end() }
+        try lab.host.run("nft add table \(TableReplacement.standIn)")
+        let dataplane = lab.dataplane()
+        try await dataplane.start(`The Linux dataplane`.base)
+        #expect(try lab.host.run("nft list tables").contains("table inet calico-libnetwork\n"))
+        #expect(try !lab.host.succeeds("nft list table \(TableReplacement.standIn)"))
+        await dataplane.stop()
+    }
+
     @Test func `an interface that cannot have its routes back keeps no other from them`() async throws {
         let lab = try Lab()
         defer { lab.end() }

@@ -20,7 +20,11 @@ struct TableReplacement {
 
     /// - Throws: `NftablesError`; if the rules are at fault, what was there before still is.
     func load(_ ruleset: Ruleset) throws {
-        guard try !hooks(of: Ruleset.table).isEmpty else { return try nftables.run(ruleset.loadCommands()) }
+        guard try !hooks(of: Ruleset.table).isEmpty else {
+            // A process that was killed halfway may have left the stand-in.
+            let removal = "add table \(Self.standIn)\ndelete table \(Self.standIn)\n"
+            return try nftables.run(ruleset.loadCommands() + removal)
+        }
         try nftables.run(ruleset.loadCommands(into: Self.standIn))
         try empty(Ruleset.table)
         try nftables.run(ruleset.loadCommands())
