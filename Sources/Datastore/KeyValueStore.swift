@@ -93,6 +93,9 @@ public struct Transaction: Sendable {
             }
         }
 
+        /// Whether it is true of what the key holds now.
+        func holds(for present: Entry?) -> Bool { present?.revision == revision }
+
         /// The precondition that a key still is as it was seen.
         public static func asSeen(_ key: Key, _ revision: Revision?) -> Precondition {
             revision.map { .unchanged(key, since: $0) } ?? .absent(key)

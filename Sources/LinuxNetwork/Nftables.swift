@@ -19,7 +19,6 @@ public final class Nftables {
     private enum Output {
         static let handle: UInt32 = 1 << 3
         static let json: UInt32 = 1 << 4
-        static let echo: UInt32 = 1 << 5
         /// Protocols and priorities as numbers: no look-up in /etc/protocols, no names that vary with the version.
         static let numeric: UInt32 = 1 << 7 | 1 << 8
         static let terse: UInt32 = 1 << 11
@@ -45,13 +44,6 @@ public final class Nftables {
     /// - Throws: ``NftablesError``
     public func run(_ commands: String) throws {
         _ = try execute(commands, flags: 0)
-    }
-
-    /// `nft -j -e -a -f -`: as ``run(_:)``, and answers what was added, with the handles the kernel gave out.
-    /// - Returns: JSON, schema libnftables-json(5); empty where nothing was added.
-    /// - Throws: ``NftablesError``
-    public func runEchoing(_ commands: String) throws -> String {
-        try execute(commands, flags: Output.json | Output.echo | Output.handle | Output.numeric)
     }
 
     /// `nft -j -a COMMAND`, e.g. `list table inet x`.

@@ -39,16 +39,6 @@ import Testing
         #expect(set["elem"] == nil)
     }
 
-    @Test func `adding with echo tells the handles`() async throws {
-        let json = try await inNewNetworkNamespace {
-            let nftables = try Nftables()
-            try nftables.run(Self.table)
-            return try nftables.runEchoing("add rule inet demo pre counter comment \"ours\"")
-        }
-        let added = try #require(try nftablesEntries(json).compactMap { $0["add"] as? [String: Any] }.first)
-        #expect((added["rule"] as? [String: Any])?["handle"] is Int)
-    }
-
     @Test func `one failing command undoes the others, and the error names its line`() async throws {
         let (error, listing) = try await inNewNetworkNamespace {
             let nftables = try Nftables()

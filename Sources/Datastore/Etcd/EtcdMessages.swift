@@ -113,12 +113,7 @@ extension EtcdTxnResponse {
         var failed: [Key: Entry?] = [:]
         for precondition in transaction.preconditions {
             let entry = present[precondition.key] ?? nil
-            let holds =
-                switch precondition {
-                case .absent: entry == nil
-                case .unchanged(_, let revision): entry?.revision == revision
-                }
-            if !holds { failed.updateValue(entry, forKey: precondition.key) }
+            if !precondition.holds(for: entry) { failed.updateValue(entry, forKey: precondition.key) }
         }
         return failed
     }

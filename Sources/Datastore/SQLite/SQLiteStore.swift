@@ -152,12 +152,7 @@ public actor SQLiteStore: KeyValueStore {
         var failed: [Key: Entry?] = [:]
         for precondition in transaction.preconditions {
             let present = try entry(precondition.key)
-            let holds =
-                switch precondition {
-                case .absent: present == nil
-                case .unchanged(_, let revision): present?.revision == revision
-                }
-            if !holds { failed.updateValue(present, forKey: precondition.key) }
+            if !precondition.holds(for: present) { failed.updateValue(present, forKey: precondition.key) }
         }
         return failed
     }
