@@ -51,8 +51,6 @@ public actor AddressAllocator {
     /// Requests whose caller has gone away since they were queued.
     private var abandoned: Set<Int> = []
 
-    /// libcalico-go's `datastoreRetries`.
-    static let maximumAttempts = 100
     /// etcd accepts 128 operations in a transaction; one request needs at most 4 writes and 5 preconditions.
     static let batchLimit = 24
     /// Between attempts to find out what an absent store has done.
@@ -139,7 +137,7 @@ public actor AddressAllocator {
     private func carryOut(_ batch: [(id: Int, work: Work)]) async {
         let live = batch.filter { !abandoned.contains($0.id) }
         for item in batch where abandoned.remove(item.id) != nil { fail(item.work, .abandoned) }
-        for attempt in 1...Self.maximumAttempts {
+        for attempt in 1...Surroundings.maximumAttempts {
             let draft = Draft(of: live.map(\.work), plan: makePlan())
             do throws(StoreError) {
                 if try await commit(draft.transaction) { return settle(live, draft) }
@@ -148,10 +146,10 @@ public actor AddressAllocator {
                 fail(live.filter(\.work.isAwaited), .store(error))
                 return await findOut(live, draft)
             }
-            // Another host was faster. Some jitter keeps two losers from meeting again.
-            if attempt > 1 { await surroundings.pause(.milliseconds(0)...(.milliseconds(min(attempt * 2, 50)))) }
+            // Another host was faster.
+            await surroundings.pause(afterLoss: attempt)
         }
-        fail(live, .contention(attempts: Self.maximumAttempts))
+        fail(live, .contention(attempts: Surroundings.maximumAttempts))
     }
 
     /// The callers were told that it failed, yet the transaction may have been carried out, or may yet be. Committing

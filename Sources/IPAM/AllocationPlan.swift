@@ -21,7 +21,7 @@ struct AllocationPlan {
     private var handles: [String: IPAMHandle] = [:]
     private var endpoints: [Key: WorkloadEndpoint?] = [:]
     /// Values the plan relies on without changing them.
-    private var reliedOn: [Key: Revision?] = [:]
+    private var reliedOn: [Key: Transaction.Precondition] = [:]
 
     init(state: ClusterState, node: String, now: Date) {
         self.state = state
@@ -41,29 +41,20 @@ struct AllocationPlan {
         return block
     }
 
-    /// A value that exists but says nothing to us is nobody's to overwrite.
-    func checkReadable(_ key: @autoclosure () -> Key) throws(IPAMError) {
-        guard !state.unreadable.isEmpty else { return }
-        let key = key()
-        if let reason = state.unreadable[key] { throw .unreadable(key, reason) }
-    }
+    func checkReadable(_ key: @autoclosure () -> Key) throws(IPAMError) { try state.checkReadable(key()) }
 
-    /// Every plan proves that the datastore was not locked meanwhile.
-    mutating func relyOnUnlocked() throws(IPAMError) {
-        let key = Key.resource(ClusterInformationSpec.self, name: "default")
-        try checkReadable(key)
-        guard state.isReady else { throw .locked }
-        rely(on: key, state.clusterInformation?.revision)
-    }
+    mutating func relyOnUnlocked() throws(IPAMError) { rely(on: try state.provingUnlocked()) }
 
     mutating func relyOnConfiguration() throws(IPAMError) {
         try checkReadable(.ipamConfiguration)
-        rely(on: .ipamConfiguration, state.ipamConfiguration?.revision)
+        rely(on: .asSeen(.ipamConfiguration, state.ipamConfiguration?.revision))
     }
 
-    mutating func rely(on pool: IPPool) { rely(on: pool.key, state.pools[pool.name]?.revision) }
+    mutating func rely(on pool: IPPool) { rely(on: .asSeen(pool.key, state.pools[pool.name]?.revision)) }
 
-    private mutating func rely(on key: Key, _ revision: Revision?) { reliedOn.updateValue(revision, forKey: key) }
+    private mutating func rely(on precondition: Transaction.Precondition) {
+        reliedOn[precondition.key] = precondition
+    }
 
     // MARK: Drafts
 
@@ -103,7 +94,7 @@ struct AllocationPlan {
         }
         let claim = Key.affinity(host: node, block: cidr)
         // A claim that need not be written may be gone already.
-        if state.unreadable[claim] == nil { rely(on: claim, state.affinities[claim]?.revision) }
+        if state.unreadable[claim] == nil { rely(on: .asSeen(claim, state.affinities[claim]?.revision)) }
         confirmAffinity(cidr)
         return block
     }
@@ -122,7 +113,7 @@ struct AllocationPlan {
         for cidr in state.claims[node] ?? [] {
             guard let seen = state.blocks[cidr], !seen.value.isAffine(to: node), blocks[cidr] == nil else { continue }
             affinities.updateValue(nil, forKey: Key.affinity(host: node, block: cidr))
-            rely(on: Key.block(cidr), seen.revision)
+            rely(on: .unchanged(Key.block(cidr), since: seen.revision))
         }
     }
 
@@ -151,7 +142,7 @@ struct AllocationPlan {
         for (key, draft) in endpoints { change(key, draft, state.endpoints[key]) }
         guard !transaction.writes.isEmpty else { return transaction }
         let written = Set(transaction.writes.map(\.key))
-        transaction.preconditions += reliedOn.filter { !written.contains($0.key) }.map { .asSeen($0.key, $0.value) }
+        transaction.preconditions += reliedOn.values.filter { !written.contains($0.key) }
         return transaction
     }
 

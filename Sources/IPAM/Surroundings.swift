@@ -21,6 +21,14 @@ public struct Surroundings: Sendable {
         self.executor = executor
     }
 
+    /// How often a plan is made anew that lost against other hosts (libcalico-go's `datastoreRetries`).
+    public static let maximumAttempts = 100
+
+    /// Between two attempts. Some jitter keeps two losers from meeting again.
+    public func pause(afterLoss attempt: Int) async {
+        if attempt > 1 { await pause(.milliseconds(0)...(.milliseconds(min(attempt * 2, 50)))) }
+    }
+
     @Sendable public static func sleep(_ bounds: ClosedRange<Duration>) async {
         let spread = bounds.upperBound - bounds.lowerBound
         try? await Task.sleep(for: bounds.lowerBound + spread * Double.random(in: 0...1))

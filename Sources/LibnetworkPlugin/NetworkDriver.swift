@@ -6,6 +6,7 @@ import CalicoModel
 public import Dataplane
 public import Datastore
 import FoundationEssentials
+import IPAM
 public import Logging
 
 /// Docker's network driver `calico`: networks, endpoints, sandboxes.
@@ -72,21 +73,25 @@ public struct NetworkDriver: Sendable {
 
     /// Commits what `plan` makes of the present state, again after each conflict; `nil` from it means nothing is to do.
     ///
-    /// - Throws: what `plan` throws, `StoreError`, or a `PluginError` when conflicts do not end.
+    /// - Throws: what `plan` throws, `StoreError`, an `IPAMError` where the datastore is locked or a value that the
+    ///   plan relies on cannot be read, or a `PluginError` when conflicts do not end.
     func commit(_ plan: (borrowing ClusterState) throws -> sending Transaction?) async throws {
-        for _ in 0..<20 {
-            let planned = try replica.read { state in
-                guard state.isReady else { throw PluginError("\(lockedMessage)") }
-                return try plan(state)
+        let surroundings = Surroundings()
+        for attempt in 1...Surroundings.maximumAttempts {
+            let planned = try replica.read { state -> sending Transaction? in
+                let unlocked = try state.provingUnlocked()
+                guard var transaction = try plan(state), !transaction.writes.isEmpty else { return nil }
+                // It would be in conflict for ever.
+                for precondition in transaction.preconditions { try state.checkReadable(precondition.key) }
+                transaction.preconditions.append(unlocked)
+                return transaction
             }
-            guard let transaction = planned, !transaction.writes.isEmpty else { return }
+            guard let transaction = planned else { return }
             if case .committed = try await replica.commit(transaction) { return }
+            await surroundings.pause(afterLoss: attempt)
         }
-        throw PluginError("the datastore's values kept changing during 20 attempts; try again")
-    }
-
-    private var lockedMessage: String {
-        "the datastore is locked (ClusterInformation has datastoreReady: false), perhaps for a migration; try again later"
+        throw PluginError(
+            "the datastore's values kept changing during \(Surroundings.maximumAttempts) attempts; try again")
     }
 
     // MARK: Capabilities

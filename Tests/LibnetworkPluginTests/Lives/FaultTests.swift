@@ -81,6 +81,39 @@ import Testing
         try await plugin.expectNothingLeft()
     }
 
+    @Test func `a datastore that is locked between plan and commit is left alone too`() async throws {
+        let plugin = try await Plugin.fresh()
+        let information = ClusterInformation(
+            metadata: ResourceMetadata(name: "default").asCreated(),
+            spec: ClusterInformationSpec(clusterGUID: "0", datastoreReady: false))
+        _ = try await plugin.store.commit(Transaction(writes: [.put(information.key, information)]))
+        let reply = try await plugin.call("NetworkDriver.CreateNetwork", Sample.create())
+        #expect(reply.refusal?.contains("the datastore is locked") == true, "\(reply)")
+        try await plugin.expectNothingLeft()
+    }
+
+    @Test(arguments: [Key.resource(ClusterInformationSpec.self, name: "default"), Key.network(Sample.network)])
+    func `a value that cannot be read, and that a write relies on, is named with the reason`(_ key: Key) async throws {
+        let plugin = try await Plugin.fresh()
+        _ = try await plugin.store.commit(Transaction(writes: [.put(key, bytes: .init("not JSON".utf8))]))
+        await plugin.replica.refresh()
+        let reply = try await plugin.call("NetworkDriver.CreateNetwork", Sample.create())
+        #expect(reply.refusal?.contains("\(key) cannot be read") == true, "\(reply)")
+    }
+
+    @Test func `a race is lost many times before it is given up`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await plugin.createNetwork()
+        let key = Key.network(dockerID(0xabc))
+        var attempts = 0
+        try await plugin.network.commit { state in
+            attempts += 1
+            guard attempts < 40 else { return nil }
+            return Transaction(if: [.absent(key)], writes: [.delete(key)])
+        }
+        #expect(attempts == 40)
+    }
+
     @Test func `an unreadable value is neither overwritten nor deleted`() async throws {
         let plugin = try await Plugin.fresh(engine: RecordedEngine([Sample.network: .init(name: "web")]))
         let key = Key.resource(ProfileSpec.self, name: "web")
