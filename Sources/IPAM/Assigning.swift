@@ -65,6 +65,7 @@ extension AllocationPlan {
         }
         guard block.assign(address, to: request.owner) else { throw .taken(address, by: request.owner) }
         try take(block, for: request.owner)
+        if block.isAffine(to: node) { confirmAffinity(cidr) }
         return address
     }
 

@@ -270,9 +270,16 @@ extension Cluster {
         let cluster = try await Cluster(pools: "10.65.0.0/16")
         let block = IPAMBlock(cidr: CIDR("10.65.77.64/26")!, host: "host-1", now: .now)
         try await cluster.put(Key.block(block.cidr), block)
-        try await cluster.put(Key.affinity(host: "host-1", block: block.cidr), BlockAffinity(state))
+        let claim = Key.affinity(host: "host-1", block: block.cidr)
+        try await cluster.put(claim, BlockAffinity(state))
         let commits = try await cluster.commits { try await cluster.host().assign("h") }
         #expect(commits == 1)
+        try await cluster.expectInvariants()
+        try await cluster.put(claim, BlockAffinity(state))
+        try await cluster.host().assign("h", address: "10.65.77.100")
+        try await cluster.expectInvariants()
+        try await cluster.delete(claim)
+        try await cluster.host().assign("h", address: "10.65.77.101")
         try await cluster.expectInvariants()
     }
 
