@@ -51,7 +51,8 @@ public actor AddressAllocator {
     /// Requests whose caller has gone away since they were queued.
     private var abandoned: Set<Int> = []
 
-    /// etcd accepts 128 operations in a transaction; one request needs at most 4 writes and 5 preconditions.
+    /// etcd accepts 128 operations in a transaction; one request needs at most 4 writes and 5 preconditions, and
+    /// `AllocationPlan.staleClaimLimit` leaves the rest.
     static let batchLimit = 24
     /// Between attempts to find out what an absent store has done.
     static let pauseWhileAway = Duration.milliseconds(250)

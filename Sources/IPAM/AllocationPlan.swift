@@ -108,12 +108,17 @@ struct AllocationPlan {
         affinities.updateValue(affinity, forKey: key)
     }
 
-    /// Deletes claims of this host to blocks that say they are not its: their routes would lead nowhere.
+    /// Each costs a write and two preconditions of the 128 that etcd allows, see `AddressAllocator.batchLimit`.
+    static let staleClaimLimit = 4
+
+    /// Deletes claims of this host to blocks that say they are not its: their routes would lead nowhere. Some at a time,
+    /// and always the same in one plan; the next plan finds the others.
     mutating func dropStaleClaims() {
-        for cidr in state.claims[node] ?? [] {
-            guard let seen = state.blocks[cidr], !seen.value.isAffine(to: node), blocks[cidr] == nil else { continue }
-            affinities.updateValue(nil, forKey: Key.affinity(host: node, block: cidr))
-            rely(on: .unchanged(Key.block(cidr), since: seen.revision))
+        let claimed = (state.claims[node] ?? []).sorted().compactMap { state.blocks[$0] }
+        let stale = claimed.filter { !$0.value.isAffine(to: node) }
+        for seen in stale.prefix(Self.staleClaimLimit) where blocks[seen.value.cidr] == nil {
+            affinities.updateValue(nil, forKey: Key.affinity(host: node, block: seen.value.cidr))
+            rely(on: .unchanged(Key.block(seen.value.cidr), since: seen.revision))
         }
     }
 

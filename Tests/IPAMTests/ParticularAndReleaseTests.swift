@@ -294,6 +294,23 @@ extension Cluster {
         try await cluster.expectInvariants()
     }
 
+    @Test func `claims to others' blocks are dropped some at a time: a transaction has an end`() async throws {
+        let cluster = try await Cluster(pools: "10.65.0.0/16")
+        for number in 0..<60 {
+            let block = IPAMBlock(cidr: CIDR("10.65.\(number).64/26")!, host: "other", now: .now)
+            try await cluster.put(Key.block(block.cidr), block)
+            for name in ["other", "host-1"] {
+                try await cluster.put(Key.affinity(host: name, block: block.cidr), BlockAffinity(.confirmed))
+            }
+        }
+        let host = try await cluster.host()
+        for claim in 1...2 {
+            for _ in 0..<64 { try await host.assign("h") }
+            let own = try await cluster.state().claims["host-1"] ?? []
+            #expect(own.count == 60 - claim * 4 + claim)
+        }
+    }
+
     @Test func `a block idle for a minute changes hands, a younger one does not`() async throws {
         for (age, expected) in [(61.0, "host:host-1"), (30.0, "host:other")] {
             let cluster = try await Cluster(pools: "10.65.0.0/26")
