@@ -45,12 +45,13 @@ extension NetworkDriver {
         async let disconnected: Void = dataplane.disconnect(
             interfaceName: EndpointIdentity.interfaceName(request.endpointID))
         let sandbox = replica.read { $0.endpoints[key]?.value.sandbox }
+        var sightings = ProfileSightings()
         try await commit { state in
             state.endpoints[key].map { endpoint in
                 var transaction = Transaction(
                     if: [.unchanged(key, since: endpoint.revision)], writes: [.delete(key)])
                 transaction.merge(state.parting(endpoint.value))
-                transaction.merge(state.removingProfiles(withLast: endpoint.value))
+                transaction.merge(state.removingProfiles(withLast: endpoint.value, &sightings))
                 return transaction
             }
         }
@@ -136,7 +137,7 @@ extension ClusterState {
             guard unreadable[new.key] == nil else { return Transaction() }
             return Transaction(if: [.absent(new.key)], writes: [.put(new.key, new)])
         }
-        return Transaction(if: [.unchanged(new.key, since: present.revision)])
+        return adopting(present, for: network)
     }
 
     /// Ends records of this node that claim one of the addresses: IPAM has given it anew, so their container is gone.

@@ -25,7 +25,12 @@ extension NetworkDriver {
             try options.checkPools(pools)
             if !pools.isEmpty { joined.pools = pools }
             joined.nextHops[node] = nextHop(of: record.id, in: state)
-            return Transaction(if: [.asSeen(joined.key, seen?.revision)], writes: [.put(joined.key, joined)])
+            var transaction = Transaction(
+                if: [.asSeen(joined.key, seen?.revision)], writes: [.put(joined.key, joined)])
+            if let profile = joined.profile.flatMap({ state.profiles[$0] }) {
+                transaction.merge(state.adopting(profile, for: joined))
+            }
+            return transaction
         }
         return EmptyReply()
     }
@@ -41,6 +46,7 @@ extension NetworkDriver {
     }
 
     func deleteNetwork(_ request: NetworkRequest) async throws -> EmptyReply {
+        var sightings = ProfileSightings()
         try await commit { state in
             guard let seen = state.networks[request.networkID] else { return nil }
             let key = seen.value.key
@@ -49,7 +55,7 @@ extension NetworkDriver {
                 return Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.put(key, rest)])
             }
             var transaction = Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.delete(key)])
-            if let profile = seen.value.profile {
+            if let profile = seen.value.profile, sightings.isUnchanged(profile, in: state) {
                 transaction.merge(state.removing(profile, besidesNetwork: seen.value.id))
             }
             return transaction
@@ -123,6 +129,17 @@ extension ClusterState {
         return names
     }
 
+    /// The proof that a profile is there. One of ours is written again where the network has not used it before:
+    /// whoever is about to remove it may not know of the network yet, but notices that.
+    func adopting(_ present: Versioned<Profile>, for network: NetworkRecord) -> Transaction {
+        let profile = present.value
+        var transaction = Transaction(if: [.unchanged(profile.key, since: present.revision)])
+        if profile.isOurs, networks[network.id]?.value.profile != profile.name {
+            transaction.writes.append(.put(profile.key, profile))
+        }
+        return transaction
+    }
+
     /// The end of a profile that goes with the last network and endpoint that use it; only of one that we made.
     func removing(_ name: String, besidesNetwork network: String? = nil, besidesEndpoint endpoint: Key? = nil)
         -> Transaction
@@ -136,11 +153,30 @@ extension ClusterState {
     }
 
     /// An endpoint that outlived its network, after a crash, kept the network's profile: it goes with it.
-    func removingProfiles(withLast endpoint: WorkloadEndpoint) -> Transaction {
+    func removingProfiles(
+        withLast endpoint: WorkloadEndpoint, _ sightings: inout ProfileSightings
+    ) -> Transaction {
         guard let network = endpoint.networkID, networks[network] == nil else { return Transaction() }
         var transaction = Transaction()
-        for name in endpoint.spec.profiles { transaction.merge(removing(name, besidesEndpoint: endpoint.key)) }
+        for name in endpoint.spec.profiles where sightings.isUnchanged(name, in: self) {
+            transaction.merge(removing(name, besidesEndpoint: endpoint.key))
+        }
         return transaction
+    }
+}
+
+/// Profiles as a deletion's first attempt met them. One that has changed since is in use by somebody whose record may
+/// not have come here yet.
+struct ProfileSightings {
+    private var revisions: [String: Revision?] = [:]
+
+    mutating func isUnchanged(_ name: String, in state: borrowing ClusterState) -> Bool {
+        let revision = state.profiles[name]?.revision
+        guard let first = revisions[name] else {
+            revisions.updateValue(revision, forKey: name)
+            return true
+        }
+        return first == revision
     }
 }
 

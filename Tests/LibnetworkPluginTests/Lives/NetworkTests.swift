@@ -91,6 +91,35 @@ import Testing
         #expect(profile("web", plugin)?.spec == theirs.spec)
     }
 
+    @Test(arguments: [false, true])
+    func `another host's network that has just come to use it keeps it`(_ namesIt: Bool) async throws {
+        let here = try await Plugin.fresh(engine: RecordedEngine([dockerID(0xa1): .init(name: "app")]))
+        let generic = namesIt ? #"{"org.projectcalico.profile":"app"}"# : "{}"
+        try await here.createNetwork(dockerID(0xa1), generic: generic)
+        let life = Life(1, network: dockerID(0xa1))
+        try await life.stop(try await life.start(here), here)
+        // What this one writes the other does not see in time.
+        let there = try await here.neighbour("host-2")
+        try await there.createNetwork(dockerID(0xa2), generic: generic, name: "app")
+        if !namesIt {
+            try await eventually { there.record(dockerID(0xa2))?.name == "app" }
+            let commits = there.faults.commits
+            try await Life(2, network: dockerID(0xa2)).start(there)
+            #expect(there.faults.commits == commits + 2)
+        }
+        try await here.deleteNetwork(dockerID(0xa1))
+        #expect(try await here.contents().profiles == ["app"])
+    }
+
+    @Test func `only the first endpoint writes it`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([dockerID(0xabc): .init(name: "web")]))
+        try await plugin.createNetwork()
+        try await Life(1).start(plugin)
+        let revision = plugin.replica.read { $0.profiles["web"]?.revision }
+        try await Life(2).start(plugin)
+        #expect(plugin.replica.read { $0.profiles["web"]?.revision } == revision)
+    }
+
     @Test func `an endpoint's own profile is its own alone`() async throws {
         let plugin = try await Plugin.fresh(engine: RecordedEngine([dockerID(0xabc): .init(name: "web")]))
         try await plugin.createNetwork()
