@@ -29,12 +29,15 @@ public struct NetworkRecord: Hashable, Sendable {
     public var labels: [String: String]
     /// RFC 3339.
     public var created: String
+    /// A guess: an endpoint came before anybody had told of the network, and the engine gave no answer. It counts as
+    /// internal until something shows that it is not.
+    public var isProvisional: Bool
     public var unknown: [String: JSONValue] = [:]
 
     public init(
         id: String, name: String? = nil, nextHops: [String: Int] = [:], subnets: [CIDR], pools: [String],
         profile: String? = nil, wantsProfile: Bool = true, isInternal: Bool = false, options: [String: String] = [:],
-        labels: [String: String] = [:], created: String
+        labels: [String: String] = [:], created: String, isProvisional: Bool = false
     ) {
         self.id = id
         self.name = name
@@ -47,6 +50,7 @@ public struct NetworkRecord: Hashable, Sendable {
         self.options = options
         self.labels = labels
         self.created = created
+        self.isProvisional = isProvisional
     }
 
     public var key: Key { Key.network(id) }
@@ -58,7 +62,7 @@ public struct NetworkRecord: Hashable, Sendable {
 extension NetworkRecord: Codable {
     enum CodingKeys: String, CodingKey, CaseIterable {
         case id, name, nextHops, subnets, pools, profile, wantsProfile, isInternal = "internal", options, labels
-        case created
+        case created, isProvisional = "provisional"
     }
 
     public init(from decoder: any Decoder) throws {
@@ -74,6 +78,7 @@ extension NetworkRecord: Codable {
         options = try container.value(.options, default: [:])
         labels = try container.value(.labels, default: [:])
         created = try container.value(.created, default: "")
+        isProvisional = try container.value(.isProvisional, default: false)
         unknown = try decoder.unknownMembers(besides: CodingKeys.self)
     }
 
@@ -90,6 +95,7 @@ extension NetworkRecord: Codable {
         try container.encodeUnlessEmpty(options, forKey: .options)
         try container.encodeUnlessEmpty(labels, forKey: .labels)
         try container.encode(created, forKey: .created)
+        try container.encodeIfTrue(isProvisional, forKey: .isProvisional)
         try encoder.encodeUnknown(unknown)
     }
 }

@@ -99,7 +99,7 @@ extension NetworkDriver {
     }
 
     /// etcd takes 128 operations in a transaction.
-    private static let recordsPerCommit = 100
+    static let recordsPerCommit = 100
 }
 
 extension ClusterState {

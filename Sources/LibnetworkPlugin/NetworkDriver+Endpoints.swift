@@ -15,26 +15,26 @@ extension NetworkDriver {
         let addresses = try self.addresses(of: request)
         let given = try self.mac(of: request)
         let options = try NetworkOptions(endpoint: request.options)
-        let network = try await knownNetwork(request.networkID)
-        let networkProfile = profileName(of: network)
-        // The endpoint's own choice, where it has one, stays its own: the network's other endpoints do not follow.
-        let profile = options.profile.map { $0 == "none" ? nil : $0 } ?? networkProfile
+        var known = try await knownNetwork(request.networkID)
+        if known.isProvisional, request.isOfOpenNetwork { known.isInternal = false }
         let key = try identity.key()
         // The engine repeats a request whose answer it lost: the second answer must name the first one's MAC.
         let earlier = replica.read { $0.endpoints[key]?.value.spec.mac.flatMap { MACAddress($0) } }
         let mac = given ?? earlier ?? .random()
-        var endpoint = try identity.endpoint(
-            addresses: addresses, mac: mac, profiles: profile.map { [$0] } ?? [],
-            labels: network.labels.merging(options.labels) { _, own in own }, annotations: annotations(network))
-        if settings.labelsEndpoints { endpoint.ownLabels = options.labels.keys.sorted() }
-        if let name = containerName(holding: addresses, mac: given) { endpoint.belong(to: .init(name: name)) }
-        try endpoint.validate()
-        defer { nextHops.end(network.id) }
-        try await commit { [endpoint] state in
-            var network = network
+        let draft = EndpointDraft(
+            identity: identity, addresses: addresses, mac: mac, options: options,
+            container: containerName(holding: addresses, mac: given), keepsOwnLabels: settings.labelsEndpoints)
+        warnOfMissingName(known)
+        defer { nextHops.end(known.id) }
+        try await commit { state in
+            var network = state.networks[known.id]?.value.filled(from: known) ?? known
             network.nextHops[node] = nextHop(of: network.id, in: state)
-            return try state.adding(endpoint, to: network, profile: profile == networkProfile ? profile : nil)
+            // The endpoint's own choice, where it has one, stays its own: the network's other endpoints do not follow.
+            let profile = draft.profile(on: network)
+            return try state.adding(
+                draft.endpoint(on: network), to: network, profile: profile == network.profileName ? profile : nil)
         }
+        if network(known.id)?.value.isProvisional == true { completeSoon(known.id) }
         return CreateEndpointReply(Interface: .init(MacAddress: given == nil ? mac.description : nil))
     }
 
@@ -81,22 +81,46 @@ extension NetworkDriver {
         return mac
     }
 
-    private func annotations(_ network: NetworkRecord) -> [String: String] {
-        var annotations = [EndpointIdentity.networkAnnotation: network.id]
-        annotations[EndpointIdentity.networkNameAnnotation] = network.name
-        if network.isInternal { annotations[WorkloadEndpoint.internalAnnotation] = "true" }
-        return annotations
+    /// A guess's profile gets its right name later.
+    private func warnOfMissingName(_ network: NetworkRecord) {
+        guard network.name == nil, network.profile == nil, network.wantsProfile, !network.isProvisional else { return }
+        logger.warning(
+            "the engine did not tell the network's name; its profile is named by id instead",
+            metadata: ["network": "\(network.id.abbreviated)"])
+    }
+}
+
+/// An endpoint as far as it does not depend on its network, of which more may be known at each attempt.
+private struct EndpointDraft {
+    let identity: EndpointIdentity
+    let addresses: [IPAddress]
+    let mac: MACAddress
+    let options: NetworkOptions
+    let container: String?
+    let keepsOwnLabels: Bool
+
+    func profile(on network: NetworkRecord) -> String? {
+        options.profile.map { $0 == "none" ? nil : $0 } ?? network.profileName
     }
 
-    private func profileName(of network: NetworkRecord) -> String? {
-        if let profile = network.profile { return profile }
-        guard network.wantsProfile else { return nil }
-        if network.name == nil {
-            logger.warning(
-                "the engine did not tell the network's name; its profile is named by id instead",
-                metadata: ["network": "\(network.id.abbreviated)"])
-        }
-        return ProfileName.make(network: network.name ?? "network-\(network.id.abbreviated)")
+    func endpoint(on network: NetworkRecord) throws -> WorkloadEndpoint {
+        var endpoint = try identity.endpoint(
+            addresses: addresses, mac: mac, profiles: profile(on: network).map { [$0] } ?? [],
+            labels: network.labels.merging(options.labels) { _, own in own }, annotations: network.annotations)
+        if keepsOwnLabels { endpoint.ownLabels = options.labels.keys.sorted() }
+        if let container { endpoint.belong(to: .init(name: container)) }
+        try endpoint.validate()
+        return endpoint
+    }
+}
+
+extension NetworkRecord {
+    /// Those of its endpoints.
+    var annotations: [String: String] {
+        var annotations = [EndpointIdentity.networkAnnotation: id]
+        annotations[EndpointIdentity.networkNameAnnotation] = name
+        if isInternal { annotations[WorkloadEndpoint.internalAnnotation] = "true" }
+        return annotations
     }
 }
 
@@ -104,7 +128,9 @@ extension ClusterState {
     /// What adds `endpoint`: itself, the profile it is the first to need, what was learnt of its network, and the end
     /// of any record of a dead endpoint with the same address.
     ///
-    /// - Parameter profile: the network's, if the endpoint uses it.
+    /// - Parameters:
+    ///   - network: its record as it is, with what is known besides.
+    ///   - profile: the network's, if the endpoint uses it.
     func adding(
         _ endpoint: WorkloadEndpoint, to network: NetworkRecord, profile: String?
     ) throws -> Transaction? {
@@ -125,12 +151,12 @@ extension ClusterState {
         }
         transaction.merge(replacing(endpoint))
         if let profile, network.wantsProfile { transaction.merge(providing(profile, for: network)) }
-        transaction.merge(recording(network, profile: profile, node: endpoint.spec.node))
+        transaction.merge(recording(network, profile: profile))
         return transaction
     }
 
     /// The profile, unless it is there; then the proof that it still is: a network may take it along as it goes.
-    private func providing(_ name: String, for network: NetworkRecord) -> Transaction {
+    func providing(_ name: String, for network: NetworkRecord) -> Transaction {
         let new = network.newProfile(name)
         guard let present = profiles[name] else {
             // A value nobody can read is there all the same.
@@ -151,14 +177,12 @@ extension ClusterState {
     }
 
     /// The network's record with name, profile and the node's next hop, if it lacks them.
-    private func recording(_ network: NetworkRecord, profile: String?, node: String) -> Transaction {
+    private func recording(_ network: NetworkRecord, profile: String?) -> Transaction {
         let seen = networks[network.id]
-        var record = seen?.value ?? network
-        record.nextHops[node] = record.nextHops[node] ?? network.nextHops[node]
-        record.name = record.name ?? network.name
-        if record.pools.isEmpty { record.pools = network.pools }
+        var record = network
         if record.wantsProfile { record.profile = record.profile ?? profile }
-        guard record != seen?.value else { return Transaction() }
+        // A guess is written again for each endpoint: whoever completes it must not overlook one.
+        guard record != seen?.value || record.isProvisional else { return Transaction() }
         return Transaction(if: [.asSeen(record.key, seen?.revision)], writes: [.put(record.key, record)])
     }
 }

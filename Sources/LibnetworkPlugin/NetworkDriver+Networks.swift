@@ -36,13 +36,25 @@ extension NetworkDriver {
     }
 
     /// A new network's record; pools and next hop follow from the state it is added to.
-    private func record(
+    func record(
         _ id: String, name: String? = nil, subnets: [CIDR], options: NetworkOptions, isInternal: Bool
     ) -> NetworkRecord {
         NetworkRecord(
             id: id, name: name, subnets: subnets, pools: [], profile: options.profile == "none" ? nil : options.profile,
             wantsProfile: settings.createsProfiles && options.profile != "none", isInternal: isInternal,
             options: options.text, labels: options.labels, created: Timestamp.text(.now))
+    }
+
+    /// A network's record as the engine has it.
+    func record(
+        _ id: String, as found: EngineNetwork, _ options: NetworkOptions, in state: borrowing ClusterState
+    ) -> NetworkRecord {
+        var record = record(
+            id, name: found.name, subnets: found.subnets.compactMap { CIDR($0) }, options: options,
+            isInternal: found.isInternal)
+        record.pools = state.poolNames(of: record.subnets)
+        record.learn(from: found)
+        return record
     }
 
     func deleteNetwork(_ request: NetworkRequest) async throws -> EmptyReply {
@@ -55,7 +67,7 @@ extension NetworkDriver {
                 return Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.put(key, rest)])
             }
             var transaction = Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.delete(key)])
-            if let profile = seen.value.profile, sightings.isUnchanged(profile, in: state) {
+            for profile in seen.value.profilesToRemove where sightings.isUnchanged(profile, in: state) {
                 transaction.merge(state.removing(profile, besidesNetwork: seen.value.id))
             }
             return transaction
@@ -83,22 +95,21 @@ extension NetworkDriver {
     func knownNetwork(_ id: String) async throws -> NetworkRecord {
         // The name is waited for only while the profile's name depends on it: an engine that hangs must not delay every
         // endpoint of the network.
-        if let record = network(id)?.value, record.name != nil || record.profile != nil || !record.wantsProfile {
+        if let record = network(id)?.value, record.hasProfileName || record.isProvisional {
             return record
         }
-        let found = await engine.network(id)
+        let found: EngineNetwork?
+        do { found = try await engine.lookUp(id) } catch {
+            return network(id)?.value ?? guess(id, because: error)
+        }
         if let record = network(id)?.value {
             var named = record
             if let found { named.learn(from: found) }
             return named
         }
         let options = try NetworkOptions(network: (found?.options ?? [:]).mapValues(JSONValue.string), logger: logger)
-        var record = record(
-            id, name: found?.name, subnets: (found?.subnets ?? []).compactMap { CIDR($0) }, options: options,
-            isInternal: found?.isInternal ?? false)
-        record.pools = replica.read { $0.poolNames(of: record.subnets) }
-        if let found { record.learn(from: found) }
-        return record
+        guard let found else { return record(id, subnets: [], options: options, isInternal: false) }
+        return replica.read { record(id, as: found, options, in: $0) }
     }
 
     /// Learns the name of a network that was just made, off the engine's path: during CreateNetwork the engine does not
@@ -132,21 +143,23 @@ extension ClusterState {
     /// The proof that a profile is there. One of ours is written again where the network has not used it before:
     /// whoever is about to remove it may not know of the network yet, but notices that.
     func adopting(_ present: Versioned<Profile>, for network: NetworkRecord) -> Transaction {
-        let profile = present.value
+        var profile = present.value
         var transaction = Transaction(if: [.unchanged(profile.key, since: present.revision)])
-        if profile.isOurs, networks[network.id]?.value.profile != profile.name {
+        // That of a guess was closed, until an endpoint showed that the network is not internal.
+        if network.isProvisional, !network.isInternal { profile.open() }
+        if profile.isOurs, profile != present.value || networks[network.id]?.value.profile != profile.name {
             transaction.writes.append(.put(profile.key, profile))
         }
         return transaction
     }
 
     /// The end of a profile that goes with the last network and endpoint that use it; only of one that we made.
-    func removing(_ name: String, besidesNetwork network: String? = nil, besidesEndpoint endpoint: Key? = nil)
+    func removing(_ name: String, besidesNetwork network: String? = nil, besidesEndpoints others: Set<Key> = [])
         -> Transaction
     {
         guard let profile = profiles[name], profile.value.isOurs,
             !networks.values.contains(where: { $0.value.id != network && $0.value.profile == name }),
-            !endpoints.contains(where: { $0.key != endpoint && $0.value.value.ownProfiles.contains(name) })
+            !endpoints.contains(where: { !others.contains($0.key) && $0.value.value.ownProfiles.contains(name) })
         else { return Transaction() }
         let key = profile.value.key
         return Transaction(if: [.unchanged(key, since: profile.revision)], writes: [.delete(key)])
@@ -159,7 +172,7 @@ extension ClusterState {
         guard let network = endpoint.networkID, networks[network] == nil else { return Transaction() }
         var transaction = Transaction()
         for name in endpoint.spec.profiles where sightings.isUnchanged(name, in: self) {
-            transaction.merge(removing(name, besidesEndpoint: endpoint.key))
+            transaction.merge(removing(name, besidesEndpoints: [endpoint.key]))
         }
         return transaction
     }
@@ -193,10 +206,32 @@ extension NetworkRecord {
     }
 
     /// What only the engine's API tells: the name, and `--ipam-opt`, which IPAM is given for no network in particular.
-    fileprivate mutating func learn(from network: EngineNetwork) {
+    mutating func learn(from network: EngineNetwork) {
         name = network.name
         guard pools.isEmpty, let text = network.ipamOptions[NetworkOptions.poolKey] else { return }
         pools = (try? PoolNames(text).names) ?? []
+    }
+
+    /// Whether asking for the network's name would change nothing for its profile.
+    fileprivate var hasProfileName: Bool { name != nil || profile != nil || !wantsProfile }
+
+    /// What its profile is called, there or not; `nil` where it has none.
+    var profileName: String? {
+        profile ?? (wantsProfile ? name.map(ProfileName.make(network:)) ?? namelessProfile : nil)
+    }
+
+    private var namelessProfile: String { "network-\(id.abbreviated)" }
+
+    /// Those that may go with it: its own, and what is left of a guess.
+    fileprivate var profilesToRemove: Set<String> { Set([profile, namelessProfile].compactMap(\.self)) }
+
+    /// With what `other`, of the same network, knows and this does not.
+    func filled(from other: NetworkRecord) -> NetworkRecord {
+        var record = self
+        record.name = name ?? other.name
+        if pools.isEmpty { record.pools = other.pools }
+        if isProvisional, !other.isInternal { record.isInternal = false }
+        return record
     }
 
     /// The profile that comes with the network's first endpoint.
@@ -224,6 +259,9 @@ extension Profile {
                 egress: [isClosed ? Rule(action: .allow, destination: members) : Rule(action: .allow)],
                 labelsToApply: [name: ""]))
     }
+
+    /// Lets members out to anywhere.
+    fileprivate mutating func open() { spec.egress = [Rule(action: .allow)] }
 
     var isOurs: Bool { metadata.annotations[Self.creatorAnnotation] == "calico-libnetwork" }
 }

@@ -23,6 +23,10 @@ extension NetworkDriver {
         let connection = try await dataplane.connect(
             EndpointLink(
                 endpoint: endpoint, mtu: options?.mtu ?? settings.mtu, nextHop6: nextHops.v6, sandbox: request.sandbox))
+        // What was learnt meanwhile may have been in force before, and then not be any more.
+        if let present = try self.endpoint(request.endpointID)?.value, present != endpoint {
+            await dataplane.apply([ClusterChange(present)])
+        }
         try await unite(endpoint, connection, sandbox: request.sandbox)
         return reply(to: endpoint, nextHops, prefix: options?.interfacePrefix ?? settings.interfacePrefix)
     }

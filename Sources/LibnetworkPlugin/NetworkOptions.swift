@@ -42,9 +42,12 @@ struct NetworkOptions {
     }
 
     /// The options of a network as its record has them: they were checked, and remarked upon, when it was made.
-    init(of record: NetworkRecord) {
-        text = record.options
-        for (key, value) in record.options { _ = try? take(key, value) }
+    init(of record: NetworkRecord) { self.init(lenient: record.options) }
+
+    /// As far as they are understood.
+    init(lenient options: [String: String]) {
+        text = options
+        for (key, value) in options { _ = try? take(key, value) }
     }
 
     /// Driver options of one endpoint: other keys there belong to the engine or to other drivers.

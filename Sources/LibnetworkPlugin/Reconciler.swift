@@ -59,6 +59,7 @@ public actor Reconciler {
     /// One look at everything.
     public func sweep(at now: Date = .now) async {
         await releaseOrphans(at: now)
+        await driver.completeProvisionalNetworks()
         await attempt("update endpoints of containers on several networks") { [driver] in
             try await driver.reuniteContainers()
         }
