@@ -3,8 +3,7 @@
 
 import Addressing
 import CalicoModel
-public import Dataplane
-public import Datastore
+import Datastore
 import FoundationEssentials
 public import IPAM
 public import Logging
@@ -16,26 +15,20 @@ public struct IPAMDriver: Sendable {
     private static let gatewayKey = "com.docker.network.gateway"
 
     let allocator: AddressAllocator
-    let replica: Replica<ClusterState>
-    let dataplane: any Dataplane
-    let node: String
-    /// Networks are on every node: one that is made here may be removed elsewhere.
-    let isGlobal: Bool
+    /// Whose endpoints the addresses are for.
+    let network: NetworkDriver
     let logger: Logger
     let departures: Departures
     private let loops = LoopBreaker()
 
-    public init(
-        allocator: AddressAllocator, replica: Replica<ClusterState>, dataplane: any Dataplane, node: String,
-        engine: any NetworkDirectory, isGlobal: Bool, logger: Logger
-    ) {
+    var replica: Replica<ClusterState> { network.replica }
+    var node: String { network.node }
+
+    public init(allocator: AddressAllocator, network: NetworkDriver, logger: Logger) {
         self.allocator = allocator
-        self.replica = replica
-        self.dataplane = dataplane
-        self.node = node
-        self.isGlobal = isGlobal
+        self.network = network
         self.logger = logger
-        departures = Departures(dataplane: dataplane, engine: engine, node: node)
+        departures = Departures(dataplane: network.dataplane, engine: network.engine, node: network.node)
     }
 
     // MARK: Pools
@@ -164,7 +157,8 @@ public struct IPAMDriver: Sendable {
             logger.notice(
                 "taking an address over from a container that is gone",
                 metadata: ["address": "\(address)", "endpoint": "\(holder.spec.endpoint.abbreviated)"])
-            try? await dataplane.disconnect(interfaceName: holder.spec.interfaceName)
+            // What of it stays now goes with its address, or is a sweep's to find.
+            try? await network.end(holder)
             return try await allocator.assign(request.takingOver(from: owner))
         }
     }
@@ -221,18 +215,24 @@ public struct IPAMDriver: Sendable {
         return holder?.isSwarmReservation == true ? owner.usingSwarmReservation() : owner
     }
 
+    /// One commit, and one more where the endpoint is still there with no other address: an engine that was killed says
+    /// neither Leave nor DeleteEndpoint. One with an address left may live on: engines take IPv6 from a container that
+    /// has it switched off.
     func releaseAddress(_ request: ReleaseAddressRequest) async throws -> EmptyReply {
         guard let address = try parse(request.address), !address.isUnspecified else { return EmptyReply() }
-        let endpoint = replica.read { $0.endpoint(using: address)?.value }
-        let owner = try await allocator.release(
-            .init(address) { [node, isGlobal] in
-                Orphan.isOurs($0, node: node) || isGlobal && Orphan.isReservation($0)
-            })
-        guard owner != nil else { return EmptyReply() }
-        // The engine crashed and never said Leave: the address is free now, so its old interface must go as well.
-        if let endpoint, endpoint.spec.node == node, endpoint.spec.addresses == [address] {
-            try? await dataplane.disconnect(interfaceName: endpoint.spec.interfaceName)
+        // A network of global scope may be made here and removed elsewhere.
+        let isOurs = { @Sendable [node, isGlobal = network.settings.isGlobal] (owner: AllocationAttributes) in
+            Orphan.isOurs(owner, node: node) || isGlobal && Orphan.isReservation(owner)
         }
+        let endpoint = replica.read { state in
+            state.owner(of: address).map(isOurs) == true ? state.endpoint(using: address)?.value : nil
+        }
+        var failure: (any Error)?
+        if let endpoint, network.isOurs(endpoint) {
+            do { try await network.withdraw(address, from: endpoint) } catch { failure = error }
+        }
+        try await allocator.release(.init(address, if: isOurs))
+        if let failure { throw failure }
         return EmptyReply()
     }
 }

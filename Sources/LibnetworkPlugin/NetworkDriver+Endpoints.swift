@@ -26,6 +26,7 @@ extension NetworkDriver {
             container: containerName(holding: addresses, mac: given), keepsOwnLabels: settings.labelsEndpoints)
         warnOfMissingName(known)
         defer { nextHops.end(known.id) }
+        try await endClaimants(of: addresses, besides: key)
         try await commit { state in
             var network = state.networks[known.id]?.value.filled(from: known) ?? known
             network.nextHops[node] = nextHop(of: network.id, in: state)
@@ -40,23 +41,7 @@ extension NetworkDriver {
 
     /// One commit; also ends what Leave would have: an engine that was killed never says Leave.
     func deleteEndpoint(_ request: EndpointRequest) async throws -> EmptyReply {
-        let key = try identity(request.endpointID).key()
-        await ports.release(request.endpointID)
-        async let disconnected: Void = dataplane.disconnect(
-            interfaceName: EndpointIdentity.interfaceName(request.endpointID))
-        let sandbox = replica.read { $0.endpoints[key]?.value.sandbox }
-        var sightings = ProfileSightings()
-        try await commit { state in
-            state.endpoints[key].map { endpoint in
-                var transaction = Transaction(
-                    if: [.unchanged(key, since: endpoint.revision)], writes: [.delete(key)])
-                transaction.merge(state.parting(endpoint.value))
-                transaction.merge(state.removingProfiles(withLast: endpoint.value, &sightings))
-                return transaction
-            }
-        }
-        if let sandbox { await applyEndpoints(ofSandbox: sandbox) }
-        try await disconnected
+        try await end(request.endpointID, identity(request.endpointID).key())
         return EmptyReply()
     }
 
@@ -125,8 +110,7 @@ extension NetworkRecord {
 }
 
 extension ClusterState {
-    /// What adds `endpoint`: itself, the profile it is the first to need, what was learnt of its network, and the end
-    /// of any record of a dead endpoint with the same address.
+    /// What adds `endpoint`: itself, the profile it is the first to need, and what was learnt of its network.
     ///
     /// - Parameters:
     ///   - network: its record as it is, with what is known besides.
@@ -149,7 +133,6 @@ extension ClusterState {
             transaction.preconditions.append(.absent(endpoint.key))
             transaction.writes.append(.put(endpoint.key, endpoint))
         }
-        transaction.merge(replacing(endpoint))
         if let profile, network.wantsProfile { transaction.merge(providing(profile, for: network)) }
         transaction.merge(recording(network, profile: profile))
         return transaction
@@ -164,16 +147,6 @@ extension ClusterState {
             return Transaction(if: [.absent(new.key)], writes: [.put(new.key, new)])
         }
         return adopting(present, for: network)
-    }
-
-    /// Ends records of this node that claim one of the addresses: IPAM has given it anew, so their container is gone.
-    private func replacing(_ endpoint: WorkloadEndpoint) -> Transaction {
-        var transaction = Transaction()
-        for key in Set(endpoint.spec.addresses.compactMap { endpointsByAddress[$0] }) where key != endpoint.key {
-            guard let stale = endpoints[key], stale.value.spec.node == endpoint.spec.node else { continue }
-            transaction.merge(Transaction(if: [.unchanged(key, since: stale.revision)], writes: [.delete(key)]))
-        }
-        return transaction
     }
 
     /// The network's record with name, profile and the node's next hop, if it lacks them.

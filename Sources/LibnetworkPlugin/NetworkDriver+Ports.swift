@@ -12,9 +12,7 @@ extension NetworkDriver {
     /// nobody else does it.
     func programExternalConnectivity(_ request: EndpointRequest) async throws -> EmptyReply {
         guard request.options["com.docker.network.portmap"]?.array?.isEmpty == false else { return EmptyReply() }
-        guard let endpoint = try endpoint(request.endpointID)?.value else {
-            throw PluginError("endpoint \(request.endpointID.abbreviated) is not known on node \(node)")
-        }
+        guard let endpoint = try endpoint(request.endpointID)?.value else { throw unknownEndpoint(request.endpointID) }
         let bindings = try PortBinding.bindings(in: request.options, families: endpoint.families)
         let published = try await take(bindings, for: request.endpointID)
         do { try await setPublished(published, request.endpointID) } catch {
@@ -24,15 +22,22 @@ extension NetworkDriver {
         return EmptyReply()
     }
 
+    private func unknownEndpoint(_ endpointID: String) -> PluginError {
+        PluginError("endpoint \(endpointID.abbreviated) is not known on node \(node)")
+    }
+
     /// Engines that were killed, and those whose words did not reach us, never give ports back: what stands in the way
     /// is looked at before anybody is refused.
     private func take(_ bindings: [PortBinding], for endpointID: String) async throws -> [EndpointPort] {
-        await ports.release { id in ((try? endpoint(id)) ?? nil) == nil }
+        await releaseStrayPorts()
         do { return try await ports.take(bindings, for: endpointID) } catch {
             guard try await removeGoneHolders(of: bindings, besides: endpointID) else { throw error }
             return try await ports.take(bindings, for: endpointID)
         }
     }
+
+    /// Gives back the ports of endpoints that are no more.
+    func releaseStrayPorts() async { await ports.release { id in ((try? endpoint(id)) ?? nil) == nil } }
 
     /// - Returns: whether there were any.
     private func removeGoneHolders(of bindings: [PortBinding], besides endpointID: String) async throws -> Bool {
@@ -45,7 +50,7 @@ extension NetworkDriver {
             logger.notice(
                 "taking ports over from a container that is gone",
                 metadata: ["endpoint": "\(endpoint.spec.endpoint.abbreviated)"])
-            _ = try await deleteEndpoint(EndpointRequest(networkID: "", endpointID: endpoint.spec.endpoint))
+            try await end(endpoint)
             isAnyGone = true
         }
         return isAnyGone
@@ -72,10 +77,15 @@ extension NetworkDriver {
     }
 
     /// Records the ports with the endpoint, so that they outlive this process, and puts them in force.
+    ///
+    /// - Throws: where the endpoint is gone, as one is whose engine did not wait any longer: its ports are nobody's.
     private func setPublished(_ published: [EndpointPort], _ endpointID: String) async throws {
         let key = try identity(endpointID).key()
         try await commit { state in
-            guard let seen = state.endpoints[key] else { return nil }
+            guard let seen = state.endpoints[key] else {
+                if published.isEmpty { return nil }
+                throw unknownEndpoint(endpointID)
+            }
             var endpoint = seen.value
             endpoint.spec.ports = endpoint.spec.ports.filter { $0.hostPort == nil } + published
             endpoint.metadata.annotations[WorkloadEndpoint.portsAnnotation] = published.words

@@ -16,6 +16,7 @@ public import Logging
 /// - Endpoints the engine no longer knows, once their interface is dead too. The interface decides: an engine that
 ///   answers for another host must not cost anybody a running container.
 /// - Networks the engine no longer knows, once no endpoint of any node is on them.
+/// - Ports of endpoints that are no more.
 /// - Blocks of this host that have long been empty.
 ///
 /// It also has endpoints of containers on several networks follow a change of Felix's configuration, and notes whose
@@ -58,6 +59,7 @@ public actor Reconciler {
 
     /// One look at everything.
     public func sweep(at now: Date = .now) async {
+        await driver.releaseStrayPorts()
         await releaseOrphans(at: now)
         await driver.completeProvisionalNetworks()
         await attempt("update endpoints of containers on several networks") { [driver] in
@@ -129,8 +131,7 @@ public actor Reconciler {
             for record in state.networks.values where record.value.nextHops[node] != nil {
                 networks[record.value.id] = []
             }
-            for endpoint in state.endpoints.values.map(\.value)
-            where endpoint.spec.node == node && endpoint.spec.orchestrator == EndpointIdentity.orchestrator {
+            for endpoint in state.endpoints.values.map(\.value) where driver.isOurs(endpoint) {
                 guard let network = endpoint.networkID else { continue }
                 networks[network, default: []].append(endpoint)
             }
@@ -150,29 +151,29 @@ public actor Reconciler {
             logger.notice(
                 "releasing an address whose endpoint never came",
                 metadata: ["address": "\(address)", "owner": "\(owner.words)"])
-            await attempt("release \(address)") { [allocator] in
-                try await allocator.release(.init(address) { $0 == owner })
-            }
+            await release(address, from: owner)
         }
     }
 
     private func remove(_ endpoint: WorkloadEndpoint) async {
+        // What is given out from now on is somebody else's, even under the same MAC.
+        let held = replica.read { state in
+            state.endpoints[endpoint.key] == nil ? nil : state.addresses(heldFor: endpoint)
+        }
+        guard let held else { return }
         let id = endpoint.spec.endpoint
         logger.notice(
             "removing an endpoint the engine no longer knows",
             metadata: ["endpoint": "\(id.abbreviated)", "address": "\(endpoint.spec.addresses)"])
-        for address in endpoint.spec.addresses {
-            await attempt("release \(address)") { [allocator, node] in
-                // The address may be another container's by now; it then has that one's MAC.
-                try await allocator.release(
-                    .init(address) { owner in
-                        Orphan.isOurs(owner, node: node)
-                            && owner.secondary["mac"].map { $0 == endpoint.spec.mac } ?? true
-                    })
-            }
-        }
-        await attempt("remove endpoint \(id.abbreviated)") { [driver] in
-            _ = try await driver.deleteEndpoint(EndpointRequest(networkID: "", endpointID: id))
+        await attempt("remove endpoint \(id.abbreviated)") { [driver] in try await driver.end(endpoint) }
+        for (address, owner) in held { await release(address, from: owner) }
+    }
+
+    /// Frees an address, if it is still `owner`'s and no endpoint uses it.
+    private func release(_ address: IPAddress, from owner: AllocationAttributes) async {
+        await attempt("release \(address)") { [allocator, replica] in
+            try await allocator.release(
+                .init(address) { $0 == owner && replica.read { $0.endpointsByAddress[address] == nil } })
         }
     }
 
@@ -191,12 +192,15 @@ public actor Reconciler {
     }
 }
 
-extension EndpointRequest {
-    init(networkID: String, endpointID: String) {
-        self.networkID = networkID
-        self.endpointID = endpointID
-        sandboxKey = ""
-        options = [:]
+extension ClusterState {
+    /// An endpoint's addresses, less those that are another container's by now: it then has that one's MAC.
+    fileprivate func addresses(heldFor endpoint: WorkloadEndpoint) -> [(IPAddress, AllocationAttributes)] {
+        endpoint.spec.addresses.compactMap { address in
+            guard let owner = owner(of: address), Orphan.isOurs(owner, node: endpoint.spec.node),
+                owner.secondary["mac"].map({ $0 == endpoint.spec.mac }) ?? true
+            else { return nil }
+            return (address, owner)
+        }
     }
 }
 

@@ -73,9 +73,7 @@ private struct Daemon {
         network = NetworkDriver(
             replica: replica, dataplane: dataplane, engine: engine, node: configuration.node,
             settings: configuration.driver, logger: logger)
-        ipam = IPAMDriver(
-            allocator: allocator, replica: replica, dataplane: dataplane, node: configuration.node, engine: engine,
-            isGlobal: configuration.driver.isGlobal, logger: logger)
+        ipam = IPAMDriver(allocator: allocator, network: network, logger: logger)
         reconciler = Reconciler(driver: network, allocator: allocator, engine: engine, logger: logger)
     }
 

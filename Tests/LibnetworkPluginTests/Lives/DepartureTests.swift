@@ -75,15 +75,40 @@ import Testing
         #expect(try await first.program(plugin, ports: ports(port)).status == 200)
         // An engine that was killed says no more than this at its next start.
         try await first.release(addresses, plugin)
+        #expect(HostPort.isFree(port))
+        #expect(plugin.dataplane.interfaces.isEmpty)
         let next = Life(2)
         try await next.start(plugin)
         #expect(try await next.program(plugin, ports: ports(port)).status == 200)
+    }
+
+    @Test func `leaves no port taken where it went while its ports were still being published`() async throws {
+        let (plugin, _, port) = try await plugin()
+        let next = Life(2, pools: ["p4"])
+        try await next.start(plugin)
+        let asked = plugin.engine.questions.count
+        plugin.engine.hang()
+        async let reply = next.program(plugin, ports: ports(port))
+        try await eventually { plugin.engine.questions.count > asked }
+        #expect(try await next.deleteEndpoint(plugin).status == 200)
+        plugin.engine.hang(false)
+        #expect(try await reply.refusal?.contains("is not known") == true)
+        #expect(HostPort.isFree(port))
+    }
+
+    @Test func `leaves no port taken where somebody else removed its endpoint`() async throws {
+        let (plugin, _, port) = try await plugin(endpoints: [dockerID(1)])
+        let key = try #require(try plugin.endpoint(dockerID(1))).key
+        _ = try await plugin.store.commit(Transaction(writes: [.delete(key)]))
+        await plugin.replica.refresh()
+        await plugin.reconciler().sweep()
+        #expect(HostPort.isFree(port))
     }
 }
 
 extension Plugin {
     /// As if the endpoint had been made `seconds` ago.
-    fileprivate func age(_ id: String, by seconds: TimeInterval = 3600) async throws {
+    func age(_ id: String, by seconds: TimeInterval = 3600) async throws {
         var endpoint = try #require(try endpoint(id))
         endpoint.metadata.creationTimestamp = Timestamp.text(Date.now.addingTimeInterval(-seconds))
         _ = try await store.commit(Transaction(writes: [.put(endpoint.key, endpoint)]))

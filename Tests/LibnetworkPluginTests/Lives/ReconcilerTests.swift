@@ -128,6 +128,27 @@ import Testing
         #expect(contents.addresses == Set(addresses))
     }
 
+    @Test func `a stale endpoint's removal leaves its address to the same container's next endpoint`() async throws {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine([network: .init(name: "web")]))
+        let stale = Life(1, pools: ["p4"])
+        let addresses = try await stale.start(plugin)
+        let reconciler = plugin.reconciler()
+        await reconciler.sweep()
+        // With --ip and --mac-address it comes again under the same ones, while a sweep asks the engine.
+        let asked = plugin.engine.questions.count
+        plugin.engine.hang()
+        async let sweep: Void = reconciler.sweep()
+        try await eventually { plugin.engine.questions.count > asked }
+        try await stale.stop(addresses, plugin)
+        let next = Life(2, mac: stale.mac)
+        #expect(try await next.requestAddress("p4", plugin, address: addresses[0]).status == 200)
+        #expect(try await next.createEndpoint(addresses, plugin).status == 200)
+        plugin.engine.hang(false)
+        await sweep
+        let contents = try await plugin.contents()
+        #expect(contents.endpoints == [next.endpoint] && contents.addresses == Set(addresses))
+    }
+
     @Test func `an address whose endpoint never came may be asked for by number`() async throws {
         let plugin = try await Plugin.fresh()
         let old = ["node": Plugin.node, "mac": "02:42:00:00:00:01", "timestamp": "2020-01-01T00:00:00Z"]

@@ -92,6 +92,39 @@ import Testing
         #expect(try sources(first, plugin) == [])
     }
 
+    @Test(arguments: ["a sweep", "its addresses' return", "a request for its address", "its address's next endpoint"])
+    func `leaves nothing with its other endpoint, whatever tells of its end`(_ sign: String) async throws {
+        let plugin = try await plugin()
+        try await configureFelix("Any", plugin)
+        var first = first
+        first.pools = ["CalicoPoolIPv4", "CalicoPoolIPv6"]
+        let own = try await first.start(plugin)
+        try await second.start(plugin)
+        #expect(try sources(second, plugin) == [own[0] + "/32", own[1] + "/128"])
+        plugin.engine.learn(red, .init(name: "red", endpoints: [second.endpoint]))
+        try await plugin.age(first.endpoint)
+        switch sign {
+        case "a sweep":
+            let reconciler = plugin.reconciler()
+            for _ in 0..<2 { await reconciler.sweep() }
+        case "its addresses' return": try await first.release(own, plugin)
+        case "a request for its address":
+            #expect(try await Life(3, network: blue).requestAddress("p4", plugin, address: own[0]).status == 200)
+        default:
+            // The engine released the address while the endpoint was being written, and gave it to another container.
+            try await first.release(own, plugin)
+            #expect(try await first.createEndpoint(own, plugin).status == 200)
+            #expect(try await first.join(plugin).status == 200)
+            let third = Life(3, network: blue)
+            #expect(try await third.requestAddress("p4", plugin, address: own[0]).status == 200)
+            #expect(try await third.createEndpoint([own[0]], plugin).status == 200)
+        }
+        #expect(try plugin.endpoint(first.endpoint) == nil)
+        #expect(plugin.dataplane.interfaces == [EndpointIdentity.interfaceName(second.endpoint)])
+        #expect(try profiles(second, plugin) == ["red"])
+        #expect(try sources(second, plugin) == [])
+    }
+
     private func configureFelix(_ spoofing: String, _ plugin: Plugin) async throws {
         let configuration = FelixConfiguration(
             metadata: ResourceMetadata(name: "default").asCreated(), spec: .init(workloadSourceSpoofing: spoofing))

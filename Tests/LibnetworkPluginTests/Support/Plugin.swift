@@ -45,9 +45,7 @@ final class Plugin: Sendable {
         allocator = AddressAllocator(replica: replica, node: node, logger: logger)
         network = NetworkDriver(
             replica: replica, dataplane: dataplane, engine: engine, node: node, settings: settings, logger: logger)
-        ipam = IPAMDriver(
-            allocator: allocator, replica: replica, dataplane: dataplane, node: node, engine: engine,
-            isGlobal: settings.isGlobal, logger: logger)
+        ipam = IPAMDriver(allocator: allocator, network: network, logger: logger)
         let executor = EventLoopTaskExecutor()
         let responder = { [gate] in
             PluginResponder(routes: $0, gate: gate, limit: limit, on: executor, logger: logger)
