@@ -44,13 +44,35 @@ extension NetworkDriver {
 
     /// Brings the endpoints of all containers on several networks in line with Felix's configuration of today.
     func reuniteContainers() async throws {
-        try await commit { state in
-            let endpoints = state.endpoints.values.filter { $0.value.spec.node == node && $0.value.sandbox != nil }
-            let containers = Dictionary(grouping: endpoints) { $0.value.sandbox ?? "" }
-            return containers.reduce(into: Transaction()) { transaction, container in
-                transaction.merge(state.uniting(container.value, sandbox: container.key, on: node))
+        let changing = replica.read { state in
+            state.containersOnSeveralNetworks(of: node).filter { sandbox, endpoints in
+                !state.uniting(endpoints, sandbox: sandbox, on: node).writes.isEmpty
             }
         }
+        for batch in Self.batches(of: changing.mapValues(\.count)) {
+            try await commit { state in
+                let containers = state.containersOnSeveralNetworks(of: node)
+                return batch.reduce(into: Transaction()) { transaction, sandbox in
+                    transaction.merge(state.uniting(containers[sandbox] ?? [], sandbox: sandbox, on: node))
+                }
+            }
+        }
+    }
+
+    /// Containers by what one commit takes. etcd accepts 128 operations in a transaction; a container may join networks
+    /// meanwhile.
+    private static func batches(of endpoints: [String: Int], limit: Int = 50) -> [[String]] {
+        var batches: [[String]] = []
+        var room = 0
+        for (sandbox, count) in endpoints {
+            if count > room {
+                batches.append([])
+                room = limit
+            }
+            batches[batches.count - 1].append(sandbox)
+            room -= count
+        }
+        return batches
     }
 }
 
@@ -63,6 +85,14 @@ extension ClusterState {
     /// A node's endpoints that lead to this container, if it is on several networks.
     func endpoints(of node: String, sandbox: String) -> [Versioned<WorkloadEndpoint>] {
         endpoints.values.filter { $0.value.spec.node == node && $0.value.sandbox == sandbox }
+    }
+
+    /// A node's endpoints that have siblings, by container.
+    func containersOnSeveralNetworks(of node: String) -> [String: [Versioned<WorkloadEndpoint>]] {
+        endpoints.values.reduce(into: [:]) { containers, endpoint in
+            guard endpoint.value.spec.node == node, let sandbox = endpoint.value.sandbox else { return }
+            containers[sandbox, default: []].append(endpoint)
+        }
     }
 
     /// What makes endpoints know of each other; all those of one container.

@@ -125,6 +125,22 @@ import Testing
         #expect(try sources(second, plugin) == [])
     }
 
+    @Test func `follows Felix's configuration in commits that etcd accepts, however many there are`() async throws {
+        let plugin = try await plugin()
+        for number in 0..<33 {
+            for (index, network) in [blue, red].enumerated() {
+                var life = Life(100 + 2 * number + index, network: network)
+                life.sandbox = "container\(number)"
+                try await life.start(plugin)
+            }
+        }
+        try await configureFelix("Any", plugin)
+        await plugin.reconciler().sweep()
+        #expect(plugin.faults.largestTransaction <= 50)
+        let sources = plugin.replica.read { $0.endpoints.values.map(\.value.spec.allowSpoofedSourcePrefixes.count) }
+        #expect(sources == Array(repeating: 1, count: 66))
+    }
+
     private func configureFelix(_ spoofing: String, _ plugin: Plugin) async throws {
         let configuration = FelixConfiguration(
             metadata: ResourceMetadata(name: "default").asCreated(), spec: .init(workloadSourceSpoofing: spoofing))

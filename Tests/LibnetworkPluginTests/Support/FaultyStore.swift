@@ -9,6 +9,7 @@ import Synchronization
 final class FaultyStore: KeyValueStore, Sendable {
     private struct State {
         var commits = 0
+        var largestTransaction = 0
         var hangs = false
         var failsAfter: Int?
     }
@@ -20,6 +21,8 @@ final class FaultyStore: KeyValueStore, Sendable {
 
     /// Transactions that were committed through this.
     var commits: Int { state.withLock { $0.commits } }
+    /// Keys written by the largest of them.
+    var largestTransaction: Int { state.withLock { $0.largestTransaction } }
     /// Writes to disk, fewer where transactions shared one.
     var diskCommits: Int { get async { await store.counters.diskCommits } }
 
@@ -42,7 +45,12 @@ final class FaultyStore: KeyValueStore, Sendable {
         }
         if fails { throw .unavailable("the disk is on fire") }
         let outcome = try await store.commit(transaction)
-        if case .committed = outcome { state.withLock { $0.commits += 1 } }
+        if case .committed = outcome {
+            state.withLock { state in
+                state.commits += 1
+                state.largestTransaction = max(state.largestTransaction, transaction.writes.count)
+            }
+        }
         return outcome
     }
 
