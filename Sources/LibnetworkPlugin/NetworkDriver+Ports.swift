@@ -72,7 +72,12 @@ extension NetworkDriver {
     /// Takes the host ports again that were published before this process started.
     public func restorePorts() async {
         for endpoint in publishingEndpoints() {
-            await ports.restore(endpoint.spec.ports, for: endpoint.spec.endpoint, families: endpoint.families)
+            let id = endpoint.spec.endpoint
+            for failure in await ports.restore(endpoint.spec.ports, for: id, families: endpoint.families) {
+                logger.warning(
+                    "a published port could not be taken again; stop the other program, or restart the container",
+                    metadata: ["endpoint": "\(id.abbreviated)", "error": "\(failure)"])
+            }
         }
     }
 

@@ -83,16 +83,24 @@ actor PortReservations {
         return ports
     }
 
-    /// Takes ports again that were published before this process started; one that is gone is left out.
-    func restore(_ ports: [EndpointPort], for endpoint: String, families: [IPAddress.Family]) {
+    /// Takes ports again that were published before this process started.
+    ///
+    /// - Returns: why some could not be had, each with its port.
+    func restore(_ ports: [EndpointPort], for endpoint: String, families: [IPAddress.Family]) -> [PortUnavailable] {
+        var failures: [PortUnavailable] = []
         for port in ports {
             guard let host = port.hostPort, let number = port.protocol.number else { continue }
             let binding = PortBinding(
                 protocolNumber: number, port: port.port, hostIP: port.hostIP ?? "", hostPorts: host...host,
                 families: families)
-            guard let sockets = try? bind(binding, to: host) else { continue }
-            held[endpoint, default: []].append(Reservation(port: port, sockets: sockets))
+            do throws(PortUnavailable) {
+                let sockets = try bind(binding, to: host)
+                held[endpoint, default: []].append(Reservation(port: port, sockets: sockets))
+            } catch {
+                failures.append(error)
+            }
         }
+        return failures
     }
 
     /// Gives the ports of endpoints back that are no more.
@@ -175,12 +183,12 @@ actor PortReservations {
 }
 
 /// A host port that cannot be had.
-private struct PortUnavailable: Error, CustomStringConvertible {
+struct PortUnavailable: Error, CustomStringConvertible {
     let description: String
     /// IPv6, or the protocol over it, is not there: nobody can use the port that way.
     let isFamilyMissing: Bool
 
-    init(_ binding: PortBinding, _ address: IPAddress, _ port: UInt16, code: Int32) {
+    fileprivate init(_ binding: PortBinding, _ address: IPAddress, _ port: UInt16, code: Int32) {
         let place = address.isUnspecified ? "this host" : address.description
         description =
             "cannot publish port \(port)/\(binding.transport.text) on \(place): \(String(cString: strerror(code)))"

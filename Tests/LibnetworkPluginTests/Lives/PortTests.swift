@@ -103,6 +103,22 @@ import Testing
         #expect(HostPort.isFree(port))
     }
 
+    @Test func `a restarted plugin says which port it could not take again`() async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let port = try HostPort.free()
+        _ = try await life.program(plugin, ports: "[\(binding(port))]")
+        await plugin.network.ports.release(life.endpoint)
+        let program = try HostPort.occupy(port)
+        defer { close(program) }
+        let log = RecordedLog()
+        _ = try await Plugin(on: plugin.store, logger: log.logger)
+        let text = log.lines.joined(separator: "\n")
+        #expect(text.contains("\(port)/tcp"), "\(text)")
+        #expect(text.contains(life.endpoint.abbreviated) && text.contains("Address already in use"))
+    }
+
     @Test(arguments: [
         (#"{"Port":80}"#, "without protocol or port"), (#"{"Proto":1,"Port":80}"#, "protocol 1 has no ports"),
         (#"{"Proto":6,"Port":70000}"#, "without protocol or port"),
