@@ -13,6 +13,8 @@ struct Departures: Sendable {
     let dataplane: any Dataplane
     let engine: any NetworkDirectory
     let node: String
+    /// Seconds that an endpoint counts as young.
+    var grace = Orphan.grace
 
     /// An endpoint of this node, no longer young, behind whose interface nobody answers, and unknown to the engine.
     /// What nobody can say for sure means no.
@@ -21,7 +23,7 @@ struct Departures: Sendable {
             let network = endpoint.networkID,
             // A new one has no interface until Join, and the engine does not tell of it until then.
             let created = endpoint.metadata.creationTimestamp.flatMap(Timestamp.date),
-            Date.now.timeIntervalSince(created) > Orphan.grace,
+            Date.now.timeIntervalSince(created) > grace,
             await dataplane.isIdle(interfaceName: endpoint.spec.interfaceName)
         else { return false }
         do { return try await engine.lookUp(network)?.endpoints.contains(endpoint.spec.endpoint) != true } catch {

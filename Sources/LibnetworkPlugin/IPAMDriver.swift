@@ -19,16 +19,23 @@ public struct IPAMDriver: Sendable {
     let network: NetworkDriver
     let logger: Logger
     let departures: Departures
+    /// How long an address may wait for its endpoint, in seconds.
+    private let grace: TimeInterval
     private let loops = LoopBreaker()
 
     var replica: Replica<ClusterState> { network.replica }
     var node: String { network.node }
 
-    public init(allocator: AddressAllocator, network: NetworkDriver, logger: Logger) {
+    /// - Parameter requestTimeout: within which requests are answered.
+    public init(
+        allocator: AddressAllocator, network: NetworkDriver, requestTimeout: Duration = .seconds(10), logger: Logger
+    ) {
         self.allocator = allocator
         self.network = network
         self.logger = logger
-        departures = Departures(dataplane: network.dataplane, engine: network.engine, node: network.node)
+        grace = Orphan.grace(requestTimeout)
+        departures = Departures(
+            dataplane: network.dataplane, engine: network.engine, node: network.node, grace: grace)
     }
 
     // MARK: Pools
@@ -136,12 +143,17 @@ public struct IPAMDriver: Sendable {
         let family = try await self.family(of: pool)
         let assigned = try await assign(
             AddressRequest(
-                family: family, scope: pool.scope, address: address, owner: owner(of: request, address),
-                mayReplace: { [replica, node] in
-                    $1.isSwarmReservation && (request.mac != nil || request.isForSwarmManager)
-                        || Orphan.isReplaceable($0, $1, node: node, in: replica)
+                family: family, scope: pool.scope, address: address, owner: owner(of: request, pool, address),
+                mayReplace: {
+                    $1.isSwarmReservation && (request.mac != nil || request.isForSwarmManager) || mayReplace($0, $1)
                 }))
         return RequestAddressReply(Address: CIDR(host: assigned).description)
+    }
+
+    /// Whether the address was taken for an endpoint that never came.
+    private func mayReplace(_ address: IPAddress, _ owner: AllocationAttributes) -> Bool {
+        owner.isForEndpoint
+            && replica.read { Orphan.isUnused(address, owner, node: node, after: grace, at: .now, in: $0) }
     }
 
     private func assign(_ request: AddressRequest) async throws -> IPAddress {
@@ -202,13 +214,16 @@ public struct IPAMDriver: Sendable {
     }
 
     /// One handle per owner, so that what one container holds can be found and freed as a whole.
-    private func owner(of request: RequestAddressRequest, _ address: IPAddress?) -> AllocationAttributes {
+    private func owner(
+        of request: RequestAddressRequest, _ pool: PoolID, _ address: IPAddress?
+    ) -> AllocationAttributes {
         var facts = ["node": node, "timestamp": Timestamp.text(.now)]
         facts["mac"] = request.mac?.description
         facts["container"] = request.container
         // Endpoints always come with a MAC (RequiresMACAddress); what else comes without is an --aux-address.
         let other = request.isForSwarmManager ? "swarm" : Orphan.reservation
         let label = request.mac.map { $0.description.filter { $0 != ":" } } ?? other
+        if request.mac == nil { facts[AllocationAttributes.poolKey] = pool.description }
         let owner = AllocationAttributes(handleID: "\(Orphan.handlePrefix(node: node))\(label)", secondary: facts)
         if request.isForSwarmManager { return owner.reservingForSwarm() }
         let holder = address.flatMap { address in replica.read { $0.owner(of: address) } }
@@ -234,53 +249,6 @@ public struct IPAMDriver: Sendable {
         try await allocator.release(.init(address, if: isOurs))
         if let failure { throw failure }
         return EmptyReply()
-    }
-}
-
-/// Which allocations are this driver's, and which of those nobody uses any more.
-enum Orphan {
-    /// An endpoint follows its address within the request's deadline, if it comes at all.
-    static let grace: TimeInterval = 60
-
-    /// Ends the handle of an `--aux-address`.
-    static let reservation = "reserved"
-
-    static func handlePrefix(node: String) -> String { "libnetwork.\(node)." }
-
-    /// Ours to release: allocated here, or by the Go plugin, which left no owner.
-    static func isOurs(_ owner: AllocationAttributes, node: String) -> Bool {
-        guard let handle = owner.handleID else { return owner.node == nil || owner.node == node }
-        return handle.hasPrefix("libnetwork.") && owner.node ?? node == node
-    }
-
-    /// An `--aux-address`, of whichever node: the network it belongs to may be removed on another one.
-    static func isReservation(_ owner: AllocationAttributes) -> Bool {
-        owner.secondary["mac"] == nil && owner.handleID?.hasPrefix("libnetwork.") == true
-            && owner.handleID?.hasSuffix(".\(reservation)") == true
-    }
-
-    /// Allocated for an endpoint of this node that never came or is gone, or for a Swarm that has no network any more.
-    static func isOrphan(
-        _ address: IPAddress, _ owner: AllocationAttributes, node: String, at now: Date,
-        in state: borrowing ClusterState
-    ) -> Bool {
-        guard owner.handleID?.hasPrefix(handlePrefix(node: node)) == true,
-            owner.secondary["mac"] != nil || owner.isSwarmReservation && !state.hasSwarmNetwork,
-            state.endpointsByAddress[address] == nil, !hidesEndpoints(state),
-            let since = owner.secondary["timestamp"].flatMap(Timestamp.date)
-        else { return false }
-        return now.timeIntervalSince(since) > grace
-    }
-
-    /// An endpoint that cannot be read may be the one that uses the address.
-    private static func hidesEndpoints(_ state: borrowing ClusterState) -> Bool {
-        state.unreadable.keys.contains { Key.resources(WorkloadEndpointSpec.self).isPrefix(of: $0) }
-    }
-
-    static func isReplaceable(
-        _ address: IPAddress, _ owner: AllocationAttributes, node: String, in replica: Replica<ClusterState>
-    ) -> Bool {
-        replica.read { isOrphan(address, owner, node: node, at: .now, in: $0) }
     }
 }
 

@@ -13,39 +13,48 @@ public import Logging
 ///
 /// - Addresses whose endpoint never came: engines forget an IPv4 address when the IPv6 one is refused, and a request
 ///   whose connection broke is repeated without its arguments.
+/// - Reserved addresses (`--aux-address`) that none of the engine's networks names: engines forget them when making the
+///   network fails.
+/// - Ports of endpoints that are no more.
 /// - Endpoints the engine no longer knows, once their interface is dead too. The interface decides: an engine that
 ///   answers for another host must not cost anybody a running container.
 /// - Networks the engine no longer knows, once no endpoint of any node is on them.
-/// - Ports of endpoints that are no more.
 /// - Blocks of this host that have long been empty.
 ///
 /// It also has endpoints of containers on several networks follow a change of Felix's configuration, and notes whose
 /// endpoints are: that is no container start's to pay for.
 ///
-/// An endpoint or network must be found missing twice, a sweep apart. An engine whose cluster store is away says of each
-/// network of global scope that there is none: it is believed while it knows of at least one.
+/// An address must be found unused twice, an endpoint or network missing twice, a sweep apart. An engine whose cluster
+/// store is away says of each network of global scope that there is none: it is believed while it knows of at least one.
 public actor Reconciler {
-    private let driver: NetworkDriver
-    private let allocator: AddressAllocator
-    private let engine: any NetworkDirectory
+    let driver: NetworkDriver
+    let allocator: AddressAllocator
+    let engine: any NetworkDirectory
+    let logger: Logger
+    /// How long an address may wait for its endpoint, in seconds.
+    let grace: TimeInterval
     private let interval: Duration
-    private let logger: Logger
     /// Missing at the last sweep.
     private var suspects: Set<String> = []
+    /// Without use at the last sweep, and whose they were.
+    var unused: [IPAddress: AllocationAttributes] = [:]
     private var idleBlocks = IdleBlocks()
 
-    private var replica: Replica<ClusterState> { driver.replica }
-    private var node: String { driver.node }
+    var replica: Replica<ClusterState> { driver.replica }
+    var node: String { driver.node }
 
-    /// - Parameter interval: between sweeps.
+    /// - Parameters:
+    ///   - interval: between sweeps.
+    ///   - requestTimeout: within which requests are answered.
     public init(
         driver: NetworkDriver, allocator: AddressAllocator, engine: any NetworkDirectory,
-        interval: Duration = .seconds(60), logger: Logger
+        interval: Duration = .seconds(60), requestTimeout: Duration = .seconds(10), logger: Logger
     ) {
         self.driver = driver
         self.allocator = allocator
         self.engine = engine
         self.interval = interval
+        grace = Orphan.grace(requestTimeout)
         self.logger = logger
     }
 
@@ -60,7 +69,7 @@ public actor Reconciler {
     /// One look at everything.
     public func sweep(at now: Date = .now) async {
         await driver.releaseStrayPorts()
-        await releaseOrphans(at: now)
+        await releaseUnused(at: now)
         await driver.completeProvisionalNetworks()
         await attempt("update endpoints of containers on several networks") { [driver] in
             try await driver.reuniteContainers()
@@ -139,22 +148,6 @@ public actor Reconciler {
         }
     }
 
-    private func releaseOrphans(at now: Date) async {
-        let orphans = replica.read { state in
-            state.blocks.values.flatMap { block in
-                block.value.assignments.filter {
-                    Orphan.isOrphan($0.address, $0.owner, node: node, at: now, in: state)
-                }
-            }
-        }
-        for (address, owner) in orphans {
-            logger.notice(
-                "releasing an address whose endpoint never came",
-                metadata: ["address": "\(address)", "owner": "\(owner.words)"])
-            await release(address, from: owner)
-        }
-    }
-
     private func remove(_ endpoint: WorkloadEndpoint) async {
         // What is given out from now on is somebody else's, even under the same MAC.
         let held = replica.read { state in
@@ -169,14 +162,6 @@ public actor Reconciler {
         for (address, owner) in held { await release(address, from: owner) }
     }
 
-    /// Frees an address, if it is still `owner`'s and no endpoint uses it.
-    private func release(_ address: IPAddress, from owner: AllocationAttributes) async {
-        await attempt("release \(address)") { [allocator, replica] in
-            try await allocator.release(
-                .init(address) { $0 == owner && replica.read { $0.endpointsByAddress[address] == nil } })
-        }
-    }
-
     private func removeNetwork(_ id: String) async {
         logger.notice("removing a network the engine no longer knows", metadata: ["network": "\(id.abbreviated)"])
         await attempt("remove network \(id.abbreviated)") { [driver] in
@@ -185,21 +170,9 @@ public actor Reconciler {
     }
 
     /// What fails now is tried again at the next sweep.
-    private func attempt(_ what: String, _ work: () async throws -> Void) async {
+    func attempt(_ what: String, _ work: () async throws -> Void) async {
         do { try await work() } catch {
             logger.warning("could not \(what)", metadata: ["error": "\(error)"])
-        }
-    }
-}
-
-extension ClusterState {
-    /// An endpoint's addresses, less those that are another container's by now: it then has that one's MAC.
-    fileprivate func addresses(heldFor endpoint: WorkloadEndpoint) -> [(IPAddress, AllocationAttributes)] {
-        endpoint.spec.addresses.compactMap { address in
-            guard let owner = owner(of: address), Orphan.isOurs(owner, node: endpoint.spec.node),
-                owner.secondary["mac"].map({ $0 == endpoint.spec.mac }) ?? true
-            else { return nil }
-            return (address, owner)
         }
     }
 }

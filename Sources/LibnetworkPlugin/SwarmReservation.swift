@@ -10,7 +10,8 @@ import Datastore
 //
 // The task's allocation takes the place of the manager's. It ends with the task, and what the manager gives back after
 // that is nobody's any more. An address that no task came for, a service's for example, is freed by the manager. What it
-// forgets, because a network or the Swarm ended first, is freed when no network of a Swarm is left.
+// forgets, because a network or the Swarm ended first, is freed when no network of a Swarm is left: neither with a task on
+// any node, nor at the manager's engine.
 
 extension AllocationAttributes {
     private static let swarmKey = "swarm"

@@ -73,8 +73,10 @@ private struct Daemon {
         network = NetworkDriver(
             replica: replica, dataplane: dataplane, engine: engine, node: configuration.node,
             settings: configuration.driver, logger: logger)
-        ipam = IPAMDriver(allocator: allocator, network: network, logger: logger)
-        reconciler = Reconciler(driver: network, allocator: allocator, engine: engine, logger: logger)
+        let limit = configuration.requestTimeout
+        ipam = IPAMDriver(allocator: allocator, network: network, requestTimeout: limit, logger: logger)
+        reconciler = Reconciler(
+            driver: network, allocator: allocator, engine: engine, requestTimeout: limit, logger: logger)
     }
 
     func run() async throws {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+public import Addressing
 import CalicoModel
 import FoundationEssentials
 import Glibc
@@ -13,6 +14,9 @@ public protocol NetworkDirectory: Sendable {
     /// - Returns: `nil` where the engine says there is no such network.
     /// - Throws: where the engine gives no answer.
     func lookUp(_ id: String) async throws -> EngineNetwork?
+    /// All networks, without their endpoints.
+    /// - Throws: where the engine gives no answer.
+    func networks() async throws -> [EngineNetwork]
     /// - Returns: `nil` where the engine says there is no such container.
     /// - Throws: where the engine gives no answer.
     func container(named name: String) async throws -> EngineContainer?
@@ -29,8 +33,12 @@ public struct EngineNetwork: Sendable {
     public var isInternal: Bool
     /// Kept in the engines' cluster store, not in this engine alone.
     public var isGlobal: Bool
+    /// Kept by a Swarm, and not one of the engines' own overlays.
+    public var isOfSwarm = false
     public var options: [String: String]
     public var subnets: [String]
+    /// Its `--aux-address` options. Engines do not tell those of a network without a `--subnet`.
+    public var auxiliaryAddresses: Set<IPAddress> = []
     /// Ids of its endpoints, those of starting containers included.
     public var endpoints: Set<String>
     /// Its `--ipam-opt` options.
@@ -114,6 +122,12 @@ public struct EngineAPI: NetworkDirectory {
         case 404: return nil
         default: throw PluginError("the engine answered \(status) to GET /networks/\(id.abbreviated)")
         }
+    }
+
+    public func networks() async throws -> [EngineNetwork] {
+        let (status, body) = try await get("/networks")
+        guard status == 200 else { throw PluginError("the engine answered \(status) to GET /networks") }
+        return try JSONDecoder().decode([Inspection].self, from: body).map(\.network)
     }
 
     /// - Throws: where no whole answer comes in time.
@@ -209,7 +223,10 @@ private final class ReplyCollector: ChannelInboundHandler {
 /// The part of the engine's answer that we read.
 private struct Inspection: Decodable {
     struct Addresses: Decodable {
-        struct Config: Decodable { let Subnet: String? }
+        struct Config: Decodable {
+            let Subnet: String?
+            let AuxiliaryAddresses: [String: String]?
+        }
         let Config: [Config]?
         let Options: [String: String]?
     }
@@ -219,6 +236,7 @@ private struct Inspection: Decodable {
     }
 
     let Name: String
+    let Driver: String?
     let Internal: Bool?
     let Scope: String?
     let Options: [String: String]?
@@ -229,6 +247,9 @@ private struct Inspection: Decodable {
         var network = EngineNetwork(
             name: Name, isInternal: Internal ?? false, isGlobal: Scope == "global", options: Options ?? [:],
             subnets: IPAM?.Config?.compactMap(\.Subnet) ?? [], ipamOptions: IPAM?.Options ?? [:])
+        network.isOfSwarm = Scope == "swarm" && Driver != "overlay"
+        network.auxiliaryAddresses = Set(
+            (IPAM?.Config ?? []).flatMap { $0.AuxiliaryAddresses ?? [:] }.compactMap { IPAddress($0.value) })
         for (key, container) in Containers ?? [:] {
             // A starting container's endpoint stands under `ep-` and its id.
             let isStarting = key.hasPrefix("ep-")

@@ -190,7 +190,8 @@ extension ConformanceCase {
 }
 
 extension Plugin {
-    func reconciler() -> Reconciler {
-        Reconciler(driver: network, allocator: allocator, engine: engine, logger: .silent)
+    func reconciler(requestTimeout: Duration = .seconds(10)) -> Reconciler {
+        Reconciler(
+            driver: network, allocator: allocator, engine: engine, requestTimeout: requestTimeout, logger: .silent)
     }
 }

@@ -4,6 +4,7 @@
 import CalicoModel
 import Dataplane
 import Datastore
+import Foundation
 import Testing
 
 @testable import LibnetworkPlugin
@@ -137,6 +138,18 @@ import Testing
         for id in [network, dockerID(3)] { try await here.createNetwork(id) }
         try await sweepTwice(here)
         #expect(here.record(network) != nil)
+    }
+
+    @Test func `its reserved address stays while the engine knows no network of the cluster store`() async throws {
+        let here = try await first(RecordedEngine([dockerID(3): .init(name: "bridge-like")]))
+        _ = try await here.call("IpamDriver.RequestAddress", Sample.address("p4", "192.168.0.7"))
+        let reconciler = here.reconciler()
+        let later = Date.now.addingTimeInterval(Orphan.grace + 600)
+        for _ in 0..<2 { await reconciler.sweep(at: later) }
+        #expect(try await here.contents().addresses == ["192.168.0.7"])
+        here.engine.learn(dockerID(4), .init(name: "blue", isGlobal: true))
+        for _ in 0..<2 { await reconciler.sweep(at: later) }
+        #expect(try await here.contents().addresses == [])
     }
 
     /// As a process that has seen all news would.

@@ -21,6 +21,8 @@ import Testing
         await reconciler.sweep()
         #expect(try await plugin.contents().addresses == [try #require(reply.address)])
         await reconciler.sweep(at: later)
+        #expect(try await plugin.contents().addresses.count == 1, "one look is not enough")
+        await reconciler.sweep(at: later)
         try await plugin.expectNothingLeft()
     }
 
@@ -32,12 +34,58 @@ import Testing
         #expect(try await plugin.contents().addresses == Set(addresses))
     }
 
-    @Test func `a reserved address is never reclaimed`() async throws {
+    @Test func `an address waits as long as requests may take`() async throws {
         let plugin = try await Plugin.fresh()
-        _ = try await plugin.call("IpamDriver.RequestAddress", Sample.address("p4", "192.168.0.5"))
-        await plugin.reconciler().sweep(at: later)
-        #expect(try await plugin.contents().addresses == ["192.168.0.5"])
+        _ = try await Life(1).requestAddress("p4", plugin)
+        let reconciler = plugin.reconciler(requestTimeout: .seconds(120))
+        for _ in 0..<2 { await reconciler.sweep(at: .now.addingTimeInterval(240)) }
+        #expect(try await plugin.contents().addresses.count == 1)
+        for _ in 0..<2 { await reconciler.sweep(at: later) }
+        try await plugin.expectNothingLeft()
+    }
+
+    /// A plugin with one `--aux-address`, 192.168.0.5, of the pool `id`.
+    private func reserving(from id: String = "p4", _ networks: [String: EngineNetwork] = [:]) async throws -> Plugin {
+        let plugin = try await Plugin.fresh(engine: RecordedEngine(networks))
+        #expect(try await plugin.call("IpamDriver.RequestAddress", Sample.address(id, "192.168.0.5")).status == 200)
+        return plugin
+    }
+
+    @Test func `a reserved address goes once none of the engine's networks has named it twice in a row`() async throws {
+        var web = EngineNetwork(name: "web")
+        web.auxiliaryAddresses = [try #require(IPAddress("192.168.0.5"))]
+        let plugin = try await reserving([network: web])
+        let reconciler = plugin.reconciler()
+        for _ in 0..<3 { await reconciler.sweep(at: later) }
         #expect(try await Life(1).requestAddress("p4", plugin, address: "192.168.0.5").status == 500)
+        plugin.engine.learn(network, nil)
+        await reconciler.sweep(at: later)
+        plugin.engine.learn(network, web)
+        await reconciler.sweep(at: later)
+        plugin.engine.learn(network, nil)
+        await reconciler.sweep(at: later)
+        #expect(try await plugin.contents().addresses == ["192.168.0.5"])
+        await reconciler.sweep(at: later)
+        try await plugin.expectNothingLeft()
+    }
+
+    @Test(arguments: ["it is young", "the engine is silent", "the engine does not tell", "a network names its pool"])
+    func `a reserved address stays where`(_ sign: String) async throws {
+        let named = EngineNetwork(name: "web", ipamOptions: ["org.projectcalico.pool": "p4"])
+        let plugin = try await reserving(
+            from: sign == "the engine does not tell" ? "CalicoPoolIPv4" : "p4",
+            sign == "a network names its pool" ? [network: named] : [:])
+        if sign == "the engine is silent" { plugin.engine.fallSilent() }
+        let reconciler = plugin.reconciler()
+        for _ in 0..<3 { await reconciler.sweep(at: sign == "it is young" ? .now : later) }
+        #expect(try await plugin.contents().addresses == ["192.168.0.5"])
+    }
+
+    @Test func `another node's reserved address stays`() async throws {
+        let neighbour = try await reserving().neighbour("host-2")
+        let reconciler = neighbour.reconciler()
+        for _ in 0..<2 { await reconciler.sweep(at: later) }
+        #expect(try await neighbour.contents().addresses == ["192.168.0.5"])
     }
 
     @Test func `no address is released while an endpoint cannot be read`() async throws {
@@ -53,12 +101,15 @@ import Testing
     @Test func `another node's addresses and other orchestrators' stay`() async throws {
         let plugin = try await Plugin.fresh()
         let old = ["node": "host-2", "mac": "02:42:00:00:00:01", "timestamp": "2020-01-01T00:00:00Z"]
-        for (handle, address) in [("libnetwork.host-2.024200000001", "192.168.0.5"), ("k8s.web", "192.168.0.6")] {
+        let handles = ["libnetwork.host-2.024200000001", "k8s.web", "libnetwork.host-1.example.com.024200000001"]
+        for (number, handle) in handles.enumerated() {
+            let owner = AllocationAttributes(handleID: handle, secondary: old)
             _ = try await plugin.allocator.assign(
-                .init(family: .v4, address: IPAddress(address), owner: .init(handleID: handle, secondary: old)))
+                .init(family: .v4, address: IPAddress("192.168.0.\(number + 5)"), owner: owner))
         }
-        await plugin.reconciler().sweep(at: later)
-        #expect(try await plugin.contents().addresses.count == 2)
+        let reconciler = plugin.reconciler()
+        for _ in 0..<2 { await reconciler.sweep(at: later) }
+        #expect(try await plugin.contents().addresses.count == 3)
     }
 
     @Test func `an endpoint that the engine does not know goes at the second sweep`() async throws {

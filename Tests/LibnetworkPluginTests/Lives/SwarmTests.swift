@@ -153,13 +153,30 @@ import Testing
         try await manager.createNetwork(id)
         let address = try #require(try await reserve(manager).address)
         let later = Date.now.addingTimeInterval(Orphan.grace + 600)
-        await manager.reconciler().sweep(at: later)
+        let reconciler = manager.reconciler()
+        for _ in 0..<2 { await reconciler.sweep(at: later) }
         #expect(manager.holder(of: address) != nil)
         try await manager.deleteNetwork(id)
-        await manager.reconciler().sweep()
+        for _ in 0..<2 { await reconciler.sweep() }
         #expect(manager.holder(of: address) != nil)
-        await manager.reconciler().sweep(at: later)
+        for _ in 0..<2 { await reconciler.sweep(at: later) }
         try await manager.expectNothingLeft()
+    }
+
+    @Test func `it stays while the manager's engine has a network of the Swarm, though no node runs a task of it`()
+        async throws
+    {
+        var web = EngineNetwork(name: "web")
+        web.isOfSwarm = true
+        let manager = try await Plugin.fresh(engine: RecordedEngine(["qazi7mnpl7br0mqmsf7jvlnu5": web]))
+        let address = try #require(try await reserve(manager).address)
+        let reconciler = manager.reconciler()
+        let later = Date.now.addingTimeInterval(Orphan.grace + 600)
+        for _ in 0..<2 { await reconciler.sweep(at: later) }
+        #expect(manager.holder(of: address) != nil)
+        manager.engine.fallSilent()
+        for _ in 0..<2 { await reconciler.sweep(at: later) }
+        #expect(manager.holder(of: address) != nil)
     }
 
     @Test func `neither --ip's holder nor a reserved --aux-address gives way to a manager`() async throws {

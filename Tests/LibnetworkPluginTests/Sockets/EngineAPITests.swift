@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import Addressing
 import Foundation
 import TestSupport
 import Testing
@@ -52,6 +53,25 @@ import Testing
         #expect(network.containers == ["e1": .init(name: "web-1", id: "4f1d"), "e2": .init(name: "web-2")])
         #expect(network.subnets == ["192.168.0.0/16"])
         #expect(network.options == ["com.docker.network.driver.mtu": "1400"])
+    }
+
+    @Test func `all networks are told with the addresses that they reserve`() async throws {
+        let list = #"""
+            [{"Name":"web","Id":"w","Scope":"local","Driver":"calico","IPAM":{"Driver":"calico-ipam","Options":{"a":"b"},
+            "Config":[{"Subnet":"192.168.0.0/16","AuxiliaryAddresses":{"router":"192.168.0.1","nas":"192.168.0.2"}},
+            {"Subnet":"fd00:1::/64","AuxiliaryAddresses":{"router":"fd00:1::1"}}]},"Containers":{},"Options":null},
+            {"Name":"s","Id":"s","Scope":"swarm","Driver":"calico:latest","IPAM":{"Config":null},"Containers":null},
+            {"Name":"ingress","Id":"i","Scope":"swarm","Driver":"overlay","IPAM":{"Config":[{"Subnet":"10.0.0.0/24"}]}}]
+            """#
+        let networks = try await asking(Self.reply("200 OK", list), path: "/networks") { try await $0.networks() }.get()
+        let reserved = ["192.168.0.1", "192.168.0.2", "fd00:1::1"]
+        #expect(networks.first?.auxiliaryAddresses == Set(reserved.compactMap { IPAddress($0) }))
+        #expect(networks.first?.ipamOptions == ["a": "b"])
+        #expect(networks.filter(\.isOfSwarm).map(\.name) == ["s"])
+        let silence = try await asking(Self.reply("500 Internal Server Error", "[]"), path: "/networks") {
+            try await $0.networks()
+        }
+        #expect(throws: (any Error).self) { try silence.get() }
     }
 
     @Test func `a network the engine does not know is none`() async throws {

@@ -22,6 +22,8 @@ final class RecordedEngine: NetworkDirectory, Sendable {
 
     func lookUp(_ id: String) async throws -> EngineNetwork? { try await answer("network \(id)") { $0.networks[id] } }
 
+    func networks() async throws -> [EngineNetwork] { try await answer("networks") { Array($0.networks.values) } }
+
     func container(named name: String) async throws -> EngineContainer? {
         try await answer("container \(name)") { $0.containers[name] }
     }
