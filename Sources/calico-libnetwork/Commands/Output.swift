@@ -55,6 +55,8 @@ enum StandardOutput {
             let count = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
             guard count > 0 else {
+                // Whoever reads has seen enough.
+                if errno == EPIPE { throw ExitCode.failure }
                 throw ValidationFailure("cannot write to standard output: \(String(cString: strerror(errno)))")
             }
             rest = rest.dropFirst(count)

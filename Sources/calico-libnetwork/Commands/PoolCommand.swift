@@ -152,7 +152,13 @@ struct PoolCommand: AsyncParsableCommand {
         _ name: String, disabled: Bool, _ settings: SettingOptions, _ output: OutputOptions
     ) async throws {
         let command = try await CommandStore.open(settings)
-        try await command.commit { try $0.setting(name, disabled: disabled) }
+        try await command.commit { state in
+            // Calico allows what is smaller than a block as long as it is disabled.
+            var pool = try state.pool(named: name)
+            pool.spec.disabled = disabled
+            if !disabled { try pool.validate() }
+            return try state.setting(name, disabled: disabled)
+        }
         try output.print(Row(command.state.pool(named: name), in: command.state)) {
             "pool \(name) is \(disabled ? "disabled" : "enabled")"
         }
@@ -232,13 +238,11 @@ extension ClusterState {
     }
 
     /// Switches a pool off or on. Empty where it is so already.
-    /// - Throws: where there is no such pool, or it cannot be enabled: Calico allows what is smaller than a block as
-    ///   long as it is disabled.
+    /// - Throws: where there is no such pool.
     func setting(_ name: String, disabled: Bool) throws -> Transaction {
         var pool = try self.pool(named: name)
         guard let seen = pools[name], pool.spec.disabled != disabled else { return Transaction() }
         pool.spec.disabled = disabled
-        try pool.validate()
         return Transaction(if: [.unchanged(pool.key, since: seen.revision)], writes: [.put(pool.key, pool)])
     }
 
