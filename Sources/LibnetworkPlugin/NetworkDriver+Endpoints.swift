@@ -35,7 +35,7 @@ extension NetworkDriver {
             return try state.adding(
                 draft.endpoint(on: network), to: network, profile: profile == network.profileName ? profile : nil)
         }
-        if network(known.id)?.value.isProvisional == true { completeSoon(known.id) }
+        await followProvisional(known.id, key)
         return CreateEndpointReply(Interface: .init(MacAddress: given == nil ? mac.description : nil))
     }
 
@@ -105,6 +105,7 @@ extension NetworkRecord {
         var annotations = [EndpointIdentity.networkAnnotation: id]
         annotations[EndpointIdentity.networkNameAnnotation] = name
         if isInternal { annotations[WorkloadEndpoint.internalAnnotation] = "true" }
+        if isProvisional { annotations[WorkloadEndpoint.provisionalAnnotation] = "true" }
         return annotations
     }
 }
@@ -154,8 +155,12 @@ extension ClusterState {
         let seen = networks[network.id]
         var record = network
         if record.wantsProfile { record.profile = record.profile ?? profile }
-        // A guess is written again for each endpoint: whoever completes it must not overlook one.
-        guard record != seen?.value || record.isProvisional else { return Transaction() }
-        return Transaction(if: [.asSeen(record.key, seen?.revision)], writes: [.put(record.key, record)])
+        var transaction = Transaction()
+        // A guess must still be one: afterwards endpoints are as the network is.
+        if record != seen?.value || record.isProvisional {
+            transaction.preconditions.append(.asSeen(record.key, seen?.revision))
+        }
+        if record != seen?.value { transaction.writes.append(.put(record.key, record)) }
+        return transaction
     }
 }

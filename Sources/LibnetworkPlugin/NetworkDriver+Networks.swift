@@ -220,7 +220,8 @@ extension NetworkRecord {
         profile ?? (wantsProfile ? name.map(ProfileName.make(network:)) ?? namelessProfile : nil)
     }
 
-    private var namelessProfile: String { "network-\(id.abbreviated)" }
+    /// What its profile is called while nobody knows its name.
+    var namelessProfile: String { "network-\(id.abbreviated)" }
 
     /// Those that may go with it: its own, and what is left of a guess.
     fileprivate var profilesToRemove: Set<String> { Set([profile, namelessProfile].compactMap(\.self)) }

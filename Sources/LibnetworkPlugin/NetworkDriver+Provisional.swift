@@ -34,21 +34,32 @@ extension NetworkDriver {
 
     /// Asks the engine about this node's networks that are guesses, and puts in force what it says.
     public func completeProvisionalNetworks() async {
-        let guesses = replica.read { state in
-            state.networks.values.map(\.value).filter { $0.isProvisional && $0.nextHops[node] != nil }
+        let (guesses, followers) = replica.read { state in
+            (
+                state.networks.values.map(\.value).filter { $0.isProvisional && $0.nextHops[node] != nil }.map(\.id),
+                Set(state.endpoints.values.filter(\.value.isProvisional).compactMap(\.value.networkID))
+            )
         }
-        for guess in guesses {
-            // Silent about one, it is so about all: each would cost the whole patience.
-            do { try await complete(guess.id) } catch {
-                return logger.warning(
-                    "a network is still taken for internal, because the engine does not say what it is",
-                    metadata: ["network": "\(guess.id.abbreviated)", "error": "\(error)"])
-            }
+        do {
+            for id in followers { try await settle(id) }
+            // Silent about one, the engine is so about all: each would cost the whole patience.
+            for id in guesses { try await complete(id) }
+        } catch {
+            logger.warning(
+                "a network is still taken for internal, because the engine does not say what it is",
+                metadata: ["networks": "\(guesses.map(\.abbreviated))", "error": "\(error)"])
         }
     }
 
-    /// Completes a guess as soon as the engine answers, for a minute; later that is the reconciler's.
-    func completeSoon(_ id: String) {
+    /// An endpoint was added, perhaps to a guess: that is completed as soon as the engine answers, within a minute;
+    /// later it is the reconciler's.
+    func followProvisional(_ id: String, _ endpoint: Key) async {
+        let (isGuess, isBehind) = replica.read { state in
+            (state.networks[id]?.value.isProvisional == true, state.endpoints[endpoint]?.value.isProvisional == true)
+        }
+        // Completed just now, by somebody who did not see this endpoint yet.
+        if !isGuess, isBehind { try? await settle(id) }
+        guard isGuess else { return }
         background.run("network \(id)") {
             for attempt in 1...60 {
                 guard !Task.isCancelled, network(id)?.value.isProvisional == true else { return }
@@ -62,47 +73,60 @@ extension NetworkDriver {
     private func complete(_ id: String) async throws {
         guard let found = try await engine.lookUp(id) else { return }
         let options = NetworkOptions(lenient: found.options)
-        while network(id)?.value.isProvisional == true {
+        try await commit { state in
+            state.networks[id].flatMap { state.completing($0, with: record(id, as: found, options, in: state)) }
+        }
+        logger.notice(
+            "a network is known now as the engine has it",
+            metadata: ["network": "\(id.abbreviated)", "name": "\(found.name)", "internal": "\(found.isInternal)"])
+        try await settle(id)
+    }
+
+    /// Gives a completed network's endpoints what they have from it, in place of the guess's; many in one commit.
+    private func settle(_ id: String) async throws {
+        var isDone = false
+        while !isDone {
             try await commit { state in
-                state.networks[id].flatMap { guess in
-                    state.completing(guess, with: record(id, as: found, options, in: state), Self.recordsPerCommit)
-                }
+                let transaction = state.settling(id, Self.recordsPerCommit)
+                isDone = transaction == nil
+                return transaction
             }
         }
         // Endpoints on other networks have borrowed the guess's profile.
         try await reuniteContainers()
-        logger.notice(
-            "a network is known now as the engine has it",
-            metadata: ["network": "\(id.abbreviated)", "name": "\(found.name)", "internal": "\(found.isInternal)"])
     }
 }
 
 extension ClusterState {
-    /// What puts the truth about a network in the place of a guess: first in its endpoints, `limit` at a time, and with
-    /// the last of them in the record. Until then endpoints that are added take part, see `recording`.
-    fileprivate func completing(
-        _ guess: Versioned<NetworkRecord>, with truth: NetworkRecord, _ limit: Int
-    ) -> Transaction? {
+    /// What puts the truth about a network in the place of a guess.
+    fileprivate func completing(_ guess: Versioned<NetworkRecord>, with truth: NetworkRecord) -> Transaction? {
         guard guess.value.isProvisional else { return nil }
         let completed = guess.value.completed(as: truth)
-        let old = endpoints.values.filter { $0.value.networkID == completed.id }.compactMap { seen in
-            let endpoint = seen.value.moved(from: guess.value, to: completed)
-            return endpoint == seen.value ? nil : Versioned(endpoint, seen.revision)
-        }
-        var transaction = Transaction(if: [.unchanged(completed.key, since: guess.revision)])
-        for endpoint in old.prefix(limit) {
-            let key = endpoint.value.key
-            transaction.merge(
-                Transaction(if: [.unchanged(key, since: endpoint.revision)], writes: [.put(key, endpoint.value)]))
-        }
+        var transaction = Transaction(
+            if: [.unchanged(completed.key, since: guess.revision)], writes: [.put(completed.key, completed)])
         if let profile = completed.profile, completed.wantsProfile, guess.value.profile != nil {
             transaction.merge(providing(profile, for: completed))
         }
-        guard old.count <= limit else { return transaction }
-        transaction.writes.append(.put(completed.key, completed))
-        if let profile = guess.value.profile, profile != completed.profile {
+        return transaction
+    }
+
+    /// What lets some of a network's endpoints follow it that were made while it was a guess, and ends its profile with
+    /// the last; `nil` where there is none.
+    fileprivate func settling(_ id: String, _ limit: Int) -> Transaction? {
+        guard let network = networks[id]?.value, !network.isProvisional else { return nil }
+        let behind = endpoints.values.filter { $0.value.isProvisional && $0.value.networkID == id }.prefix(limit)
+        guard !behind.isEmpty else { return nil }
+        var transaction = Transaction()
+        for seen in behind {
+            let key = seen.value.key
             transaction.merge(
-                removing(profile, besidesNetwork: completed.id, besidesEndpoints: Set(old.map(\.value.key))))
+                Transaction(
+                    if: [.unchanged(key, since: seen.revision)], writes: [.put(key, seen.value.settled(on: network))]))
+        }
+        if network.profile != network.namelessProfile {
+            transaction.merge(
+                removing(
+                    network.namelessProfile, besidesNetwork: id, besidesEndpoints: Set(behind.map(\.value.key))))
         }
         return transaction
     }
@@ -121,18 +145,24 @@ extension NetworkRecord {
 }
 
 extension WorkloadEndpoint {
-    /// This endpoint with what it has from its network, once that is known better. Its own choices and its container's
+    /// `true` on an endpoint that was made while its network was a guess.
+    static let provisionalAnnotation = "libnetwork.projectcalico.org/provisional"
+
+    fileprivate var isProvisional: Bool { metadata.annotations[Self.provisionalAnnotation] != nil }
+
+    /// This endpoint with what it has from its network, now that this is known. Its own choices and its container's
     /// labels stay.
-    fileprivate func moved(from guess: NetworkRecord, to network: NetworkRecord) -> WorkloadEndpoint {
+    fileprivate func settled(on network: NetworkRecord) -> WorkloadEndpoint {
         var endpoint = self
+        for key in [Self.provisionalAnnotation, Self.internalAnnotation] { endpoint.metadata.annotations[key] = nil }
         endpoint.metadata.annotations.merge(network.annotations) { _, new in new }
-        if !network.isInternal { endpoint.metadata.annotations[Self.internalAnnotation] = nil }
         endpoint.metadata.labels.merge(network.labels) { own, _ in own }
         let profiles = network.profile.map { [$0] } ?? []
+        // Where the host makes no profiles, the guess had none.
+        let guessed = network.wantsProfile || network.profile == nil ? [network.namelessProfile] : []
         // One that it has borrowed already stays borrowed, and the guess's its own.
-        guard ownProfiles == guess.profile.map({ [$0] }) ?? [], profiles.allSatisfy({ !spec.profiles.contains($0) })
-        else { return endpoint }
-        endpoint.spec.profiles = profiles + spec.profiles.filter { $0 != guess.profile }
+        guard ownProfiles == guessed, profiles.allSatisfy({ !spec.profiles.contains($0) }) else { return endpoint }
+        endpoint.spec.profiles = profiles + spec.profiles.filter { $0 != network.namelessProfile }
         return endpoint
     }
 }

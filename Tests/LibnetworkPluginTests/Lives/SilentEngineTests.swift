@@ -43,7 +43,14 @@ import Testing
     }
 
     private func expectCompletion(_ plugin: Plugin, sourceLocation: SourceLocation = #_sourceLocation) async throws {
-        try await eventually(sourceLocation: sourceLocation) { plugin.record(id)?.isProvisional == false }
+        try await eventually(sourceLocation: sourceLocation) {
+            plugin.replica.read { state in
+                state.networks[id]?.value.isProvisional == false
+                    && !state.endpoints.values.contains {
+                        $0.value.metadata.annotations[WorkloadEndpoint.provisionalAnnotation] != nil
+                    }
+            }
+        }
     }
 
     @Test func `gets its containers started, and is as the engine has it once that answers`() async throws {
