@@ -93,7 +93,7 @@ private struct Daemon {
                 server("calico-ipam", .ipamDriver(ipam)),
                 Background(name: "state") { try await prepareAndFollow() },
             ].map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: quietLogger)
-        // A running request has its own, shorter deadline; Docker kills a managed plugin after 10 s.
+        // Docker kills a managed plugin after 10 s; few requests take so long.
         group.maximumGracefulShutdownDuration = .seconds(8)
         group.maximumCancellationDuration = .seconds(1)
         try await ServiceGroup(configuration: group).run()
