@@ -37,7 +37,8 @@ extension SystemTests.Connectivity {
         let before = try await first.unexpectedDatagrams()
         try await lab.runOutside("bash -c 'echo hello >/dev/udp/\(Lab.hostAddress)/9053'")
         #expect(try await lab.eventually(within: 2) { try await first.unexpectedDatagrams() > before })
-        let shown = try await lab.run("calico-libnetwork endpoint show \(first.address)")
+        // By a name that so far only the engine knows.
+        let shown = try await lab.run("calico-libnetwork endpoint show \(first.name)")
         #expect(shown.contains("9053->53/udp") && shown.contains("\(ephemeral)->80/tcp"), "\(shown)")
     }
 

@@ -16,7 +16,12 @@ extension EndpointCommand {
         @OptionGroup(title: "Settings") var settings: SettingOptions
 
         func run() async throws {
-            let endpoint = Row(try await CommandStore.open(settings).state.endpoint(called: id))
+            let command = try await CommandStore.open(settings)
+            let containers = await ContainerNames(
+                of: command.state.endpoints.values.map(\.value), command.configuration
+            ).containers
+            let found = try command.state.endpoint(called: id, containers)
+            let endpoint = Row(found, containers[found.spec.endpoint])
             try output.print(endpoint) { Table(titles: ["endpoint", endpoint.id], rows: endpoint.lines) }
         }
     }
@@ -39,12 +44,15 @@ extension EndpointCommand.Row {
 }
 
 extension ClusterState {
+    /// - Parameter containers: of endpoints that do not name theirs yet, by the endpoint's id.
     /// - Throws: where no endpoint is called so, or several are.
-    func endpoint(called name: String) throws -> WorkloadEndpoint {
+    func endpoint(
+        called name: String, _ containers: [String: EngineNetwork.Container] = [:]
+    ) throws -> WorkloadEndpoint {
         let address = IPAddress(name)
         let found = endpoints.values.map(\.value).filter { endpoint in
             endpoint.spec.endpoint.hasPrefix(name) || endpoint.spec.interfaceName == name
-                || endpoint.containerName == name
+                || (endpoint.containerName ?? containers[endpoint.spec.endpoint]?.name) == name
                 || address.map { endpoint.spec.addresses.contains($0) } ?? false
         }
         guard let first = found.first, !name.isEmpty else {
