@@ -67,7 +67,8 @@ lab_in() {
     [ ! -s "$home/docker-api" ] || local -x DOCKER_API_VERSION=$(<"$home/docker-api")
     [ ! -s "$LAB_DIR/etcd" ] || local -x ETCD_ENDPOINTS=$(<"$LAB_DIR/etcd")
     # The two are the build's and the lab's own; the program would take them for mistyped settings.
-    PATH="$home/bin:$PATH" HOME=/root HOSTNAME="$1" DOCKER_CONFIG="$home/docker-cli" \
+    # An engine in a room of its own does not see the caller's temporary folder.
+    PATH="$home/bin:$PATH" HOME=/root TMPDIR=/tmp HOSTNAME="$1" DOCKER_CONFIG="$home/docker-cli" \
         env -u CALICO_LIBNETWORK_BINARY -u CALICO_LIBNETWORK_STRICT \
         nsenter --target "$pid" --mount --net --pid --uts -- "${@:2}"
 }
