@@ -38,6 +38,7 @@ endif
 
 test-engines: ## run the system suite on engines 20.10, 26.1 and 28.5, hosts with IPv6 and without (as root; ENGINES=28.5, or 28.5/off)
 	@scripts/prerequisites test
+	swift build --build-tests
 	@scripts/test-engines $(ENGINES)
 
 build: ## build the stripped release program, .build/calico-libnetwork

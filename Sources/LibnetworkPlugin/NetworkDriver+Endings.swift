@@ -56,7 +56,7 @@ extension NetworkDriver {
     /// - Parameter key: of the endpoint that it was given to.
     func endClaimants(of addresses: [IPAddress], besides key: Key) async throws {
         let claimants = replica.read { state in
-            Set(addresses.compactMap { state.endpointsByAddress[$0] }).compactMap { state.endpoints[$0]?.value }
+            Set(addresses.compactMap { state.endpoint(using: $0)?.value })
         }
         for stale in claimants where stale.key != key && isOurs(stale) { try await end(stale) }
     }

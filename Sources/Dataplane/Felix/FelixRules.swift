@@ -53,7 +53,7 @@ public struct FelixRules: Sendable {
 
     private static func legacyChains(_ family: IPAddress.Family) throws -> [String] {
         guard let program = LegacyTables.program(family) else { return [] }
-        let lines = try program.output(of: ["-w", "2", "-S"]).split(separator: "\n")
+        let lines = try program.output(of: LegacyTables.waiting + ["-S"]).split(separator: "\n")
         return lines.filter { $0.hasPrefix("-N ") }.map { String($0.dropFirst(3)) }
     }
 }

@@ -87,18 +87,15 @@ actor DockerForwardRule {
     /// - Returns: whether something was changed.
     private func ensureLegacy(_ family: IPAddress.Family, isWanted: Bool = true) throws -> Bool {
         guard let program = LegacyTables.program(family) else { return false }
-        let forward = LegacyForwardChain(try program.output(of: Self.waiting + ["-S", "FORWARD"]))
+        let forward = LegacyForwardChain(try program.output(of: LegacyTables.waiting + ["-S", "FORWARD"]))
         let commands = isWanted ? forward.commands(mark: mark) : forward.removal(mark: mark)
         // Each is tried: what another program has removed meanwhile must not keep our rule from its place.
         let results = commands.map { command in
-            Result { _ = try program.output(of: Self.waiting + command) }
+            Result { _ = try program.output(of: LegacyTables.waiting + command) }
         }
         for result in results { try result.get() }
         return !commands.isEmpty
     }
-
-    /// Seconds for others who change iptables' tables to finish.
-    private static let waiting = ["-w", "2"]
 }
 
 /// iptables' FORWARD chain as nft lists it.

@@ -19,4 +19,7 @@ enum LegacyTables {
         guard areInUse(family) else { return nil }
         return HostCommand(family == .v4 ? "iptables-legacy" : "ip6tables-legacy")
     }
+
+    /// First arguments of each call: two seconds for others who change these tables to finish.
+    static let waiting = ["-w", "2"]
 }
