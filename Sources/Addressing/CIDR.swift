@@ -100,11 +100,15 @@ public struct AddressWithPrefix: Hashable, Sendable, CustomStringConvertible {
     public let address: IPAddress
     public let prefixLength: Int
 
-    public init?(_ text: some StringProtocol) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, let address = IPAddress(parts[0]), (1...3).contains(parts[1].utf8.count),
-            parts[1].utf8.allSatisfy({ (48...57).contains($0) }), let length = Int(parts[1]),
-            length <= address.family.bits
+    /// - Parameter separator: between the two, in ASCII; Calico's keys have `-`.
+    public init?(_ text: some StringProtocol, separator: Unicode.Scalar = "/") {
+        guard let mark = text.utf8.firstIndex(of: UInt8(ascii: separator)), let address = IPAddress(text[..<mark])
+        else {
+            return nil
+        }
+        let digits = text[text.utf8.index(after: mark)...]
+        guard (1...3).contains(digits.utf8.count), digits.utf8.allSatisfy({ (48...57).contains($0) }),
+            let length = Int(digits), length <= address.family.bits
         else { return nil }
         self.address = address
         prefixLength = length

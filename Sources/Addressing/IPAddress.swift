@@ -82,7 +82,7 @@ extension IPAddress: Comparable {
 
 extension IPAddress: CustomStringConvertible {
     public var description: String {
-        family == .v4 ? bytes.map { String($0) }.joined(separator: ".") : IPAddress.printV6(value)
+        family == .v4 ? IPAddress.printV4(UInt32(value)) : IPAddress.printV6(value)
     }
 }
 
@@ -106,16 +106,26 @@ extension IPAddress: Codable {
 
 extension IPAddress {
     private static func parseV4(_ text: some StringProtocol) -> UInt32? {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
         var value: UInt32 = 0
-        for part in parts {
-            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (48...57).contains($0) }),
-                part.utf8.count == 1 || part.utf8.first != UInt8(ascii: "0"), let byte = UInt8(part)
-            else { return nil }
-            value = value << 8 | UInt32(byte)
+        var dots = 0
+        var part: UInt32?  // `nil` before its first digit
+        for byte in text.utf8 {
+            switch (byte, part) {
+            case (UInt8(ascii: "."), let byte?):
+                value = value << 8 | byte
+                dots += 1
+                part = nil
+            case (48...57, nil): part = UInt32(byte - 48)
+            case (48...57, let digits?) where digits > 0 && digits * 10 + UInt32(byte - 48) <= 255:
+                part = digits * 10 + UInt32(byte - 48)
+            default: return nil
+            }
         }
-        return value
+        return part.flatMap { dots == 3 ? value << 8 | $0 : nil }
+    }
+
+    private static func printV4(_ value: UInt32) -> String {
+        "\(value >> 24).\(value >> 16 & 255).\(value >> 8 & 255).\(value & 255)"
     }
 
     private static func parseV6(_ text: some StringProtocol) -> UInt128? {

@@ -129,6 +129,23 @@ extension IPAMBlock: JSONWriter.Writable {
     }
 }
 
+extension IPAMHandle: JSONWriter.Writable {
+    public func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.name(CodingKeys.blocks.rawValue)
+            writer.object { writer in
+                for (block, count) in blocks.sorted(by: { $0.key < $1.key }) {
+                    writer.name(block)
+                    writer.integer(count)
+                }
+            }
+            writer.name(CodingKeys.deleted.rawValue)
+            writer.bool(false)
+            writer.members(unknown)
+        }
+    }
+}
+
 extension AllocationAttributes: JSONWriter.Writable {
     public func write(to writer: inout JSONWriter) {
         writer.object { writer in

@@ -66,9 +66,7 @@ extension Key {
     /// The CIDR in a block's or an affinity's key; `nil` where the key is neither.
     public var blockCIDR: CIDR? {
         guard isOfBlock else { return nil }
-        let text = lastSegment
-        guard let dash = text.utf8.firstIndex(of: UInt8(ascii: "-")) else { return nil }
-        return CIDR(text[..<dash] + "/" + text[text.index(after: dash)...])
+        return AddressWithPrefix(lastSegment, separator: "-")?.network
     }
 
     /// The host in an affinity's key.
@@ -77,7 +75,9 @@ extension Key {
         return path.dropFirst(Key.affinities.path.count).split(separator: "/").first.map(String.init)
     }
 
-    private var isOfBlock: Bool { lastSlash.map { path[..<$0].hasSuffix("/block") } ?? false }
+    private var isOfBlock: Bool {
+        lastSlash.map { path.utf8[..<$0].reversed().starts(with: "/block".utf8.reversed()) } ?? false
+    }
 
     private static func segment(_ cidr: CIDR) -> String { "\(cidr.address)-\(cidr.prefixLength)" }
 }

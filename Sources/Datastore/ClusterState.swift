@@ -87,7 +87,7 @@ public struct ClusterState: ReplicaState {
 
     private mutating func takeIPAM(_ change: Change) throws(StoreError) {
         let key = change.key
-        if Key.blocks.isPrefix(of: key), let cidr = key.blockCIDR {
+        if Key.blocks.isPrefix(of: key), let cidr = (change.model as? IPAMBlock)?.cidr ?? key.blockCIDR {
             try takeBlock(cidr, change)
         } else if Key.affinities.isPrefix(of: key) {
             try takeAffinity(change)
@@ -112,7 +112,8 @@ public struct ClusterState: ReplicaState {
     }
 
     private mutating func takeBlock(_ cidr: CIDR, _ change: Change) throws(StoreError) {
-        guard change.key == Key.block(cidr) else {
+        // This process writes no other keys than the right ones.
+        guard change.model != nil || change.key == Key.block(cidr) else {
             if change.value == nil { return }
             throw .corrupt("\(change.key): the key's network has host bits set or is not written as Go writes it")
         }

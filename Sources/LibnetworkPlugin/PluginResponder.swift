@@ -109,17 +109,21 @@ public struct PluginResponder: HTTPResponder {
             body: .init(byteBuffer: ByteBuffer(bytes: body)))
     }
 
+    /// Logs once the answer is on its way: nobody waits for a line to be written.
     private func log(
         _ method: String, _ facts: Logger.Metadata, since start: ContinuousClock.Instant, failure: PluginError?
     ) {
-        var facts = facts
-        facts["method"] = "\(method)"
-        facts["ms"] = "\(start.duration(to: .now).milliseconds)"
-        if let failure {
-            facts["error"] = "\(failure)"
-            logger.warning("refused", metadata: facts)
-        } else {
-            logger.info("served", metadata: facts)
+        let taken = start.duration(to: .now)
+        executor.loop.execute { [logger] in
+            var facts = facts
+            facts["method"] = "\(method)"
+            facts["ms"] = "\(taken.milliseconds)"
+            if let failure {
+                facts["error"] = "\(failure)"
+                logger.warning("refused", metadata: facts)
+            } else {
+                logger.info("served", metadata: facts)
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import CalicoModel
+import Datastore
 import FoundationEssentials
 import Logging
 
@@ -118,13 +119,7 @@ extension PluginRoutes.Handler {
         }
     }
 
-    private static func encode(_ reply: some Encodable) -> Data {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        do { return try encoder.encode(reply) } catch {
-            preconditionFailure("a reply cannot be encoded: \(error)")
-        }
-    }
+    private static func encode(_ reply: some Encodable) -> Data { StoreJSON.encode(reply) }
 }
 
 /// A decoding error in one line.

@@ -99,4 +99,13 @@ import Testing
             block.abandon()
         }
     }
+
+    @Test func `writes a handle to the same JSON as its encoder`() throws {
+        let json = #"{"block":{"10.0.0.0/26":2,"fd00::/122":1},"deleted":false,"more":["x"]}"#
+        let handle = try decoded(IPAMHandle.self, json)
+        var writer = JSONWriter()
+        handle.write(to: &writer)
+        #expect(String(decoding: writer.bytes, as: UTF8.self) == json)
+        #expect(try encoded(handle) == decoded(JSONValue.self, json))
+    }
 }

@@ -79,10 +79,19 @@ struct RequestAddressRequest: Decodable, LoggedRequest {
     }
 }
 
-struct RequestAddressReply: Encodable, LoggedReply {
+struct RequestAddressReply: Encodable, LoggedReply, JSONWriter.Writable {
     /// CIDR; its prefix length becomes the interface's.
     let Address: String
     let Data: [String: String] = [:]
+
+    func write(to writer: inout JSONWriter) {
+        writer.object { writer in
+            writer.name("Address")
+            writer.string(Address)
+            writer.name("Data")
+            writer.object { _ in }
+        }
+    }
 
     var logged: Logger.Metadata { ["address": "\(Address)"] }
 }
@@ -101,4 +110,6 @@ struct ReleaseAddressRequest: Decodable, LoggedRequest {
 }
 
 /// The answer of every call that returns nothing.
-struct EmptyReply: Codable {}
+struct EmptyReply: Codable, JSONWriter.Writable {
+    func write(to writer: inout JSONWriter) { writer.object { _ in } }
+}
