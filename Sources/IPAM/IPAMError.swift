@@ -62,7 +62,7 @@ public enum IPAMError: Error, CustomStringConvertible {
             "no free address for node \(node) in \(pools.list): of \(blocks) blocks \(foreign) belong to other hosts"
                 + (isStrict ? ", and strict affinity forbids borrowing from them" : " and all are full")
         case .contention(let attempts):
-            "gave up after \(attempts) attempts: other hosts kept changing the same blocks; try again"
+            "gave up after \(attempts) attempts: others kept changing the same values; try again"
         case .unreadable(let key, let reason): "\(key) cannot be read, so it is left alone: \(reason)"
         case .locked:
             "the datastore is locked (ClusterInformation has datastoreReady: false), perhaps for a migration; "

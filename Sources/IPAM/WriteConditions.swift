@@ -24,3 +24,30 @@ extension ClusterState {
         return .asSeen(key, clusterInformation?.revision)
     }
 }
+
+extension Replica<ClusterState> {
+    /// Commits what `plan` makes of the present state, with the proof that the datastore is not locked; again after each
+    /// conflict. Nothing to write is done.
+    ///
+    /// - Returns: whether anything was written.
+    /// - Throws: what `plan` throws, `StoreError`, or `IPAMError`: `.locked`, `.unreadable` for a value that the plan
+    ///   relies on, `.contention` where conflicts do not end.
+    @discardableResult
+    public func commit(_ plan: (borrowing ClusterState) throws -> sending Transaction?) async throws -> Bool {
+        let surroundings = Surroundings()
+        for attempt in 1...Surroundings.maximumAttempts {
+            let planned = try read { state -> sending Transaction? in
+                let unlocked = try state.provingUnlocked()
+                guard var transaction = try plan(state), !transaction.writes.isEmpty else { return nil }
+                // It would be in conflict for ever.
+                for precondition in transaction.preconditions { try state.checkReadable(precondition.key) }
+                transaction.preconditions.append(unlocked)
+                return transaction
+            }
+            guard let transaction = planned else { return false }
+            if case .committed = try await commit(transaction) { return true }
+            await surroundings.pause(afterLoss: attempt)
+        }
+        throw IPAMError.contention(attempts: Surroundings.maximumAttempts)
+    }
+}

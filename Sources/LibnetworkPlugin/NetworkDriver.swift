@@ -73,25 +73,9 @@ public struct NetworkDriver: Sendable {
 
     /// Commits what `plan` makes of the present state, again after each conflict; `nil` from it means nothing is to do.
     ///
-    /// - Throws: what `plan` throws, `StoreError`, an `IPAMError` where the datastore is locked or a value that the
-    ///   plan relies on cannot be read, or a `PluginError` when conflicts do not end.
+    /// - Throws: as `Replica.commit` does.
     func commit(_ plan: (borrowing ClusterState) throws -> sending Transaction?) async throws {
-        let surroundings = Surroundings()
-        for attempt in 1...Surroundings.maximumAttempts {
-            let planned = try replica.read { state -> sending Transaction? in
-                let unlocked = try state.provingUnlocked()
-                guard var transaction = try plan(state), !transaction.writes.isEmpty else { return nil }
-                // It would be in conflict for ever.
-                for precondition in transaction.preconditions { try state.checkReadable(precondition.key) }
-                transaction.preconditions.append(unlocked)
-                return transaction
-            }
-            guard let transaction = planned else { return }
-            if case .committed = try await replica.commit(transaction) { return }
-            await surroundings.pause(afterLoss: attempt)
-        }
-        throw PluginError(
-            "the datastore's values kept changing during \(Surroundings.maximumAttempts) attempts; try again")
+        try await replica.commit(plan)
     }
 
     // MARK: Capabilities

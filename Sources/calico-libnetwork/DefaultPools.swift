@@ -4,6 +4,7 @@
 import Addressing
 import CalicoModel
 import Datastore
+import IPAM
 import Logging
 
 /// The first pools, as calico/node makes them: one of each family, where none exists.
@@ -105,8 +106,7 @@ struct DefaultPools {
     func create(in replica: Replica<ClusterState>, _ logger: Logger) async throws {
         for pool in missing(beside: replica.read { $0.poolsInOrder }) {
             try pool.validate()
-            let transaction = Transaction(if: [.absent(pool.key)], writes: [.put(pool.key, pool)])
-            if case .committed = try await replica.commit(transaction) {
+            if try await replica.commit({ $0.creating(pool, isThere: $0.pools[pool.name] != nil) }) {
                 logger.notice("created a pool", metadata: ["pool": "\(pool.name)", "cidr": "\(pool.spec.cidr)"])
             }
         }

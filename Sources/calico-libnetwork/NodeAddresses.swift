@@ -5,6 +5,7 @@ import Addressing
 import CalicoModel
 import Datastore
 import FoundationEssentials
+import IPAM
 import LinuxNetwork
 import Logging
 
@@ -43,23 +44,27 @@ struct NodeAddresses {
     func ensureNode(
         _ name: String, in replica: Replica<ClusterState>, _ host: HostAddresses
     ) async throws {
-        guard replica.read({ $0.nodes[name] == nil }) else { return }
         let bgp = NodeSpec.BGP(ipv4Address: address(v4, .v4, host), ipv6Address: address(v6, .v6, host))
         let node = Node(metadata: ResourceMetadata(name: name).asCreated(), spec: NodeSpec(bgp: bgp))
         try node.validate()
-        try await replica.commit(Transaction(if: [.absent(node.key)], writes: [.put(node.key, node)]))
+        try await replica.commit { $0.creating(node, isThere: $0.nodes[name] != nil) }
     }
 
-    /// The datastore's own entry, created where there is none. An explicit `datastoreReady: false` stays.
+    /// The datastore's own entry, created where there is none; what an existing one leaves open is decided. An explicit
+    /// `datastoreReady: false` stays.
     func ensureClusterInformation(in replica: Replica<ClusterState>) async throws {
-        guard replica.read({ $0.clusterInformation == nil }) else { return }
         let guid = UUID().uuidString.lowercased().filter { $0 != "-" }
-        let information = ClusterInformation(
-            metadata: ResourceMetadata(name: "default").asCreated(),
-            spec: ClusterInformationSpec(clusterGUID: guid, datastoreReady: true))
-        let transaction = Transaction(
-            if: [.absent(information.key)], writes: [.put(information.key, information)])
-        try await replica.commit(transaction)
+        let new = ClusterInformation(
+            metadata: ResourceMetadata(name: "default").asCreated(), spec: ClusterInformationSpec())
+        try await replica.commit { state in
+            let seen = state.clusterInformation
+            var information = seen?.value ?? new
+            if information.spec.clusterGUID?.isEmpty ?? true { information.spec.clusterGUID = guid }
+            if information.spec.datastoreReady == nil { information.spec.datastoreReady = true }
+            guard information != seen?.value else { return nil }
+            return Transaction(
+                if: [.asSeen(information.key, seen?.revision)], writes: [.put(information.key, information)])
+        }
     }
 
     private func address(_ choice: Choice, _ family: IPAddress.Family, _ host: HostAddresses) -> String? {
@@ -68,6 +73,14 @@ struct NodeAddresses {
         case .given(let text): text
         case .found: host.uplink(family)?.description
         }
+    }
+}
+
+extension ClusterState {
+    /// What creates `resource`; `nil` where it is there, be it as a value that nobody can read.
+    func creating(_ resource: Resource<some ResourceSpec>, isThere: Bool) -> Transaction? {
+        guard !isThere, unreadable[resource.key] == nil else { return nil }
+        return Transaction(if: [.absent(resource.key)], writes: [.put(resource.key, resource)])
     }
 }
 

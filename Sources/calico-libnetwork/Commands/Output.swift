@@ -6,6 +6,7 @@ import CalicoModel
 import Datastore
 import FoundationEssentials
 import Glibc
+import IPAM
 import Logging
 import YAML
 
@@ -114,14 +115,9 @@ struct CommandStore {
 
     var state: ClusterState { replica.snapshot }
 
-    /// Commits what `plan` makes of the present state, again after each conflict. Nothing to write is done.
-    func commit(_ plan: (ClusterState) throws -> Transaction) async throws {
-        for _ in 0..<20 {
-            let transaction = try plan(state)
-            if transaction.writes.isEmpty { return }
-            if case .committed = try await replica.commit(transaction) { return }
-        }
-        throw ValidationFailure("the daemon or another command kept changing the same values; try again")
+    /// Commits what `plan` makes of the present state, as `Replica.commit` does.
+    func commit(_ plan: (borrowing ClusterState) throws -> sending Transaction?) async throws {
+        try await replica.commit(plan)
     }
 }
 
