@@ -183,16 +183,7 @@ struct PoolCommand: AsyncParsableCommand {
                     "would delete pool \(name) and its \(blocks) empty block\(blocks == 1 ? "" : "s")"
                 }
             }
-            // As Calico does: disabled first, so that whoever is about to take an address sees it.
-            try await command.commit { try $0.setting(name, disabled: true) }
-            try await Task.sleep(for: .milliseconds(500))
-            try await command.replica.load()
-            do {
-                try await command.commit { try $0.deleting(name) }
-            } catch {
-                try await command.commit { try $0.setting(name, disabled: pool.spec.disabled) }
-                throw error
-            }
+            try await command.delete(pool)
             try output.print(row) { "pool \(name) deleted" }
         }
     }
@@ -244,21 +235,5 @@ extension ClusterState {
         guard let seen = pools[name], pool.spec.disabled != disabled else { return Transaction() }
         pool.spec.disabled = disabled
         return Transaction(if: [.unchanged(pool.key, since: seen.revision)], writes: [.put(pool.key, pool)])
-    }
-
-    /// The pool with its blocks and the claims to them.
-    func deleting(_ name: String) throws -> Transaction {
-        let pool = try self.pool(named: name)
-        try checkUnused(pool)
-        var transaction = Transaction()
-        let delete = { (key: Key, revision: Revision) in
-            transaction.merge(Transaction(if: [.unchanged(key, since: revision)], writes: [.delete(key)]))
-        }
-        if let seen = pools[name] { delete(pool.key, seen.revision) }
-        for (cidr, block) in blocks where pool.spec.cidr.contains(cidr) { delete(Key.block(cidr), block.revision) }
-        for (key, affinity) in affinities {
-            if let cidr = key.blockCIDR, pool.spec.cidr.contains(cidr) { delete(key, affinity.revision) }
-        }
-        return transaction
     }
 }
