@@ -8,7 +8,8 @@ public import FoundationEssentials
 
 /// Finds this host's blocks that have long been empty, so that other hosts may have them.
 ///
-/// One block of each pool stays: the next container then costs no claim, and its route is already known. Calico's
+/// One block of each pool that serves this host stays: the next container then costs no claim, and its route is already
+/// known. Calico's
 /// kube-controllers leave a node its last block for the same reason; another host in need may still take it over
 /// (`AllocationPlan.idleBlockAge`).
 public struct IdleBlocks: Sendable {
@@ -35,10 +36,13 @@ public struct IdleBlocks: Sendable {
         }
         sights = seen
         let idle = seen.filter { now.timeIntervalSince($0.value.since) >= Self.patience }.keys.sorted()
-        return Dictionary(grouping: idle) { cidr in state.pool(containing: cidr)?.name }.flatMap { pool, idle in
-            let count = own.count { state.pool(containing: $0.cidr)?.name == pool }
-            // A block outside every pool serves nobody.
-            return pool == nil || idle.count < count ? idle : Array(idle.dropFirst())
+        let selection = PoolSelection(state: copy state, node: node)
+        return Dictionary(grouping: idle) { cidr in state.pool(containing: cidr)?.name }.flatMap { name, idle in
+            // A block outside every pool serves nobody, nor does one whose pool is switched off or wants other nodes.
+            guard let pool = name.flatMap({ state.pools[$0]?.value }), pool.isAllocatable, selection.selectsNode(pool)
+            else { return idle }
+            let count = own.count { pool.spec.cidr.contains($0.cidr) }
+            return idle.count < count ? idle : Array(idle.dropFirst())
         }
     }
 }
