@@ -2,9 +2,10 @@
 // Copyright the calico-libnetwork authors
 
 import CalicoModel
-import Datastore
 import Foundation
 import Testing
+
+@testable import Datastore
 
 /// A folder of its own for one test's database, removed with it.
 final class TemporaryFolder: Sendable {
@@ -43,6 +44,18 @@ final class TemporaryFolder: Sendable {
         for suffix in ["", "-wal", "-shm"] {
             let attributes = try FileManager.default.attributesOfItem(atPath: folder.database + suffix)
             #expect(attributes[.posixPermissions] as? Int == 0o600, "\(suffix)")
+        }
+    }
+
+    @Test func `is open with a log and every write synchronised, or not at all`() throws {
+        let connection = try SQLiteStore.open(folder.database)
+        #expect(try connection.pragma("journal_mode").text == "wal")
+        #expect(try connection.pragma("synchronous").integer == 2)
+        for mode in ["OFF", "NORMAL"] {
+            try connection.run("PRAGMA synchronous = \(mode)")
+            #expect { try SQLiteStore.checkDurability(of: connection, path: "F") } throws: {
+                $0 as? StoreError == .unavailable("F: SQLite did not accept synchronous=FULL")
+            }
         }
     }
 

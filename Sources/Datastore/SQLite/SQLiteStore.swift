@@ -253,19 +253,23 @@ public actor SQLiteStore: KeyValueStore {
         Revision(try connection.run("SELECT value FROM meta WHERE name = 'revision'").first?[0].integer ?? 0)
     }
 
-    private static func open(_ path: String) throws(StoreError) -> SQLiteConnection {
+    static func open(_ path: String) throws(StoreError) -> SQLiteConnection {
         try createFile(path)
         let connection = try SQLiteConnection(path: path)
         guard try connection.pragma("journal_mode = WAL").text == "wal" || path == ":memory:" else {
             throw .unavailable("\(path): the file system does not support SQLite's WAL mode; use a local disk")
         }
         try connection.run("PRAGMA synchronous = FULL")
-        // Read back: an answer to Docker promises that the address survives a power cut.
+        try checkDurability(of: connection, path: path)
+        try migrate(connection, path: path)
+        return connection
+    }
+
+    /// Read back: an answer to Docker promises that the address survives a power cut.
+    static func checkDurability(of connection: SQLiteConnection, path: String) throws(StoreError) {
         guard try connection.pragma("synchronous").integer == 2 else {
             throw .unavailable("\(path): SQLite did not accept synchronous=FULL")
         }
-        try migrate(connection, path: path)
-        return connection
     }
 
     /// Creates the file before SQLite does: SQLite would use the umask's mode.
