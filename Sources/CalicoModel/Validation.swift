@@ -51,6 +51,26 @@ public enum Validation {
             && value.utf8.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
     }
 
+    /// Letters and digits, with `-` between them.
+    static func isContainerID(_ text: String) -> Bool {
+        guard let first = text.utf8.first, let last = text.utf8.last else { return false }
+        return isAlphanumeric(first) && isAlphanumeric(last)
+            && text.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") }
+    }
+
+    /// What keys and values of a resource's annotations may have together, in bytes (Kubernetes).
+    static let annotationLimit = 256 << 10
+
+    /// Whether Go's `net.ParseMAC` takes it: 6, 8 or 20 bytes, as pairs of digits joined by `:` or `-`, or as fours
+    /// joined by `.`.
+    static func isMAC(_ text: String) -> Bool {
+        [(":", 2), ("-", 2), (".", 4)].contains { separator, digits in
+            let groups = text.split(separator: Character(separator), omittingEmptySubsequences: false)
+            return [6, 8, 20].contains(groups.count * digits / 2)
+                && groups.allSatisfy { $0.utf8.count == digits && $0.allSatisfy(\.isHexDigit) }
+        }
+    }
+
     static func resourceName(_ value: String, kind: String, name: String, field: String) throws(ValidationError) {
         guard isResourceName(value) else {
             throw ValidationError(
@@ -84,6 +104,21 @@ extension Resource {
                     reason: "\"\(key)=\(value)\" is not a label")
             }
         }
+        try validateAnnotations()
         try spec.validate(metadata)
+    }
+
+    private func validateAnnotations() throws(ValidationError) {
+        let fail = { (reason: String) in
+            ValidationError(kind: Spec.kind, name: metadata.name, field: "metadata.annotations", reason: reason)
+        }
+        if let key = metadata.annotations.keys.sorted().first(where: { !Validation.isLabelKey($0.lowercased()) }) {
+            throw fail(
+                "\"\(key)\" is not a key: it has 1 to 63 letters, digits, '-', '_' and '.', after a prefix and '/'")
+        }
+        let size = metadata.annotations.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count }
+        guard size <= Validation.annotationLimit else {
+            throw fail("they have \(size) bytes, of \(Validation.annotationLimit) allowed")
+        }
     }
 }

@@ -131,6 +131,14 @@ public struct Transaction: Sendable {
         writes += other.writes
     }
 
+    /// - Throws: the first rule of Calico's validator that an endpoint or a profile breaks which it writes.
+    public func validate() throws(ValidationError) {
+        for write in writes {
+            try (write.model as? WorkloadEndpoint)?.validate()
+            try (write.model as? Profile)?.validate()
+        }
+    }
+
     /// What a watcher sees once this was committed at `revision`.
     public func changes(at revision: Revision) -> [Change] {
         writes.map { Change(key: $0.key, value: $0.value, revision: revision, model: $0.model) }

@@ -94,7 +94,6 @@ private struct EndpointDraft {
             labels: network.labels.merging(options.labels) { _, own in own }, annotations: network.annotations)
         if keepsOwnLabels { endpoint.ownLabels = options.labels.keys.sorted() }
         if let container { endpoint.belong(to: .init(name: container)) }
-        try endpoint.validate()
         return endpoint
     }
 }

@@ -252,13 +252,15 @@ extension Profile {
     fileprivate static func network(_ name: String, isClosed: Bool) -> Profile {
         var metadata = ResourceMetadata(name: name)
         metadata.annotations[creatorAnnotation] = "calico-libnetwork"
-        let members = EntityRule(selector: "has(\(name))")
+        // A profile's name may have 253 bytes, a label's key 63.
+        let label = ProfileName.make(network: name)
+        let members = EntityRule(selector: "has(\(label))")
         return Profile(
             metadata: metadata.asCreated(),
             spec: ProfileSpec(
                 ingress: [Rule(action: .allow, source: members)],
                 egress: [isClosed ? Rule(action: .allow, destination: members) : Rule(action: .allow)],
-                labelsToApply: [name: ""]))
+                labelsToApply: [label: ""]))
     }
 
     /// Lets members out to anywhere.

@@ -73,9 +73,13 @@ public struct NetworkDriver: Sendable {
 
     /// Commits what `plan` makes of the present state, again after each conflict; `nil` from it means nothing is to do.
     ///
-    /// - Throws: as `Replica.commit` does.
+    /// - Throws: as `Replica.commit` does, and the `ValidationError` of a resource that Calico would refuse.
     func commit(_ plan: (borrowing ClusterState) throws -> sending Transaction?) async throws {
-        try await replica.commit(plan)
+        try await replica.commit { state -> sending Transaction? in
+            let transaction = try plan(state)
+            try transaction?.validate()
+            return transaction
+        }
     }
 
     // MARK: Capabilities

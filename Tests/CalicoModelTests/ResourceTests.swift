@@ -84,53 +84,89 @@ import Testing
 @Suite struct `Validating a resource` {
     struct PoolCase: Sendable, CustomTestStringConvertible {
         let change: @Sendable (inout IPPoolSpec) -> Void
-        let field: String?
+        /// Field and reason; `nil` where it is valid.
+        let failure: String?
         let cidr: String
-        var testDescription: String { "\(cidr) \(field ?? "valid")" }
+        var testDescription: String { "\(cidr) \(failure ?? "valid")" }
 
         init(
-            _ field: String?, _ cidr: String = "10.0.0.0/16",
+            _ failure: String?, _ cidr: String = "10.0.0.0/16",
             _ change: @escaping @Sendable (inout IPPoolSpec) -> Void = { _ in }
         ) {
             self.change = change
-            self.field = field
+            self.failure = failure
             self.cidr = cidr
         }
     }
 
     private static let pools = [
         PoolCase(nil), PoolCase(nil, "fd00::/48"), PoolCase(nil, "10.0.0.0/26"),
-        PoolCase("spec.cidr", "169.254.3.0/24"), PoolCase("spec.cidr", "169.0.0.0/8"),
-        PoolCase("spec.cidr", "fe80::/64"),
-        PoolCase("spec.cidr", "10.0.0.0/27"), PoolCase(nil, "10.0.0.0/27") { $0.disabled = true },
+        PoolCase("spec.cidr: 169.254.3.0/24 overlaps the link-local range 169.254.0.0/16", "169.254.3.0/24"),
+        PoolCase("spec.cidr: 169.0.0.0/8 overlaps the link-local range 169.254.0.0/16", "169.0.0.0/8"),
+        PoolCase("spec.cidr: fe80::/64 overlaps the link-local range fe80::/10", "fe80::/64"),
+        PoolCase("spec.cidr: 10.0.0.0/27 is smaller than one block of /26; choose a larger block size", "10.0.0.0/27"),
+        PoolCase(nil, "10.0.0.0/27") { $0.disabled = true },
         PoolCase(nil, "10.0.0.0/27") { $0.blockSize = 28 },
-        PoolCase("spec.blockSize") { $0.blockSize = 19 }, PoolCase(nil) { $0.blockSize = 20 },
-        PoolCase(nil) { $0.blockSize = 32 }, PoolCase("spec.blockSize") { $0.blockSize = 33 },
-        PoolCase("spec.blockSize", "fd00::/48") { $0.blockSize = 115 },
+        PoolCase("spec.blockSize: 19 is not in 20...32") { $0.blockSize = 19 },
+        PoolCase(nil) { $0.blockSize = 20 }, PoolCase(nil) { $0.blockSize = 32 },
+        PoolCase("spec.blockSize: 33 is not in 20...32") { $0.blockSize = 33 },
+        PoolCase("spec.blockSize: 115 is not in 116...128", "fd00::/48") { $0.blockSize = 115 },
         PoolCase(nil, "fd00::/48") { $0.blockSize = 116 }, PoolCase(nil, "fd00::/48") { $0.blockSize = 128 },
-        PoolCase("spec.vxlanMode") {
+        PoolCase("spec.vxlanMode: a pool cannot use VXLAN and IPIP at once") {
             $0.vxlanMode = .always; $0.ipipMode = .crossSubnet
         },
-        PoolCase("spec.ipipMode", "fd00::/48") { $0.ipipMode = .always },
-        PoolCase("spec.nodeSelector") { $0.nodeSelector = "has(" }, PoolCase(nil) { $0.nodeSelector = "has(rack)" },
-        PoolCase("spec.namespaceSelector") { $0.namespaceSelector = "&&" },
-        PoolCase("spec.allowedUses") { $0.allowedUses = ["Dancing"] },
-        PoolCase("spec.allowedUses") { $0.allowedUses = ["LoadBalancer", "Workload"] },
-        PoolCase("spec.allowedUses") {
+        PoolCase("spec.ipipMode: IPIP is for IPv4 only", "fd00::/48") { $0.ipipMode = .always },
+        PoolCase("spec.nodeSelector: selector \"has(\" at byte 4: ") { $0.nodeSelector = "has(" },
+        PoolCase(nil) { $0.nodeSelector = "has(rack)" },
+        PoolCase("spec.nodeSelector: global() selects no nodes or namespaces") { $0.nodeSelector = "global()" },
+        PoolCase("spec.nodeSelector: global() selects no nodes or namespaces") {
+            $0.nodeSelector = "a == 'b' || !(global() && has(c))"
+        },
+        PoolCase(nil) { $0.nodeSelector = "a == 'global()'" },
+        PoolCase("spec.namespaceSelector: selector \"&&\" at byte 0: ") { $0.namespaceSelector = "&&" },
+        PoolCase("spec.namespaceSelector: global() selects no nodes or namespaces") {
+            $0.namespaceSelector = "global()"
+        },
+        PoolCase("spec.allowedUses: \"Dancing\" is not Workload, Tunnel or LoadBalancer") {
+            $0.allowedUses = ["Dancing"]
+        },
+        PoolCase("spec.allowedUses: LoadBalancer excludes every other use") {
+            $0.allowedUses = ["LoadBalancer", "Workload"]
+        },
+        PoolCase("spec.allowedUses: a pool for LoadBalancer has no encapsulation") {
             $0.allowedUses = ["LoadBalancer"]; $0.vxlanMode = .always
         },
-        PoolCase("spec.nodeSelector") {
+        PoolCase("spec.allowedUses: a pool for LoadBalancer cannot have disableBGPExport") {
+            $0.allowedUses = ["LoadBalancer"]; $0.unknown["disableBGPExport"] = .bool(true)
+        },
+        PoolCase(nil) {
+            $0.allowedUses = ["LoadBalancer"]; $0.unknown["disableBGPExport"] = .bool(false)
+        },
+        PoolCase("spec.nodeSelector: a pool for LoadBalancer selects all()") {
             $0.allowedUses = ["LoadBalancer"]; $0.nodeSelector = "has(a)"
         },
-        PoolCase("spec.namespaceSelector") {
+        PoolCase("spec.namespaceSelector: a pool with the use Tunnel cannot select namespaces") {
             $0.allowedUses = ["Tunnel"]; $0.namespaceSelector = "has(a)"
         },
     ]
 
-    @Test(arguments: pools) func `refuses a pool that Calico refuses, naming the field`(_ example: PoolCase) {
+    @Test(arguments: pools) func `refuses a pool that Calico refuses, naming field and reason`(_ example: PoolCase) {
         var pool = IPPool(metadata: ResourceMetadata(name: "pool1"), spec: IPPoolSpec(cidr: CIDR(example.cidr)!))
         example.change(&pool.spec)
-        #expect(failedField(of: pool) == example.field)
+        expect(pool, fails: example.failure)
+    }
+
+    @Test(
+        arguments: [
+            ("10.0.0.0/16", .never, .never, 0), ("10.0.0.0/16", .crossSubnet, .never, 50),
+            ("fd00::/48", .always, .never, 70), ("10.0.0.0/16", .never, .always, 20),
+        ] as [(String, IPPoolSpec.Encapsulation, IPPoolSpec.Encapsulation, Int)])
+    func `of a pool tells what its encapsulation adds to a packet`(
+        cidr: String, vxlan: IPPoolSpec.Encapsulation, ipip: IPPoolSpec.Encapsulation, bytes: Int
+    ) {
+        var spec = IPPoolSpec(cidr: CIDR(cidr)!)
+        (spec.vxlanMode, spec.ipipMode) = (vxlan, ipip)
+        #expect(spec.encapsulationOverhead == bytes)
     }
 
     @Test(arguments: [
@@ -140,7 +176,10 @@ import Testing
     ])
     func `takes DNS names only`(name: String, isValid: Bool) {
         let pool = IPPool(metadata: ResourceMetadata(name: name), spec: IPPoolSpec(cidr: CIDR("10.0.0.0/16")!))
-        #expect((failedField(of: pool) == nil) == isValid)
+        expect(
+            pool,
+            fails: isValid
+                ? nil : "metadata.name: \"\(name)\" must consist of lower-case letters, digits, '-' and '.'")
     }
 
     @Test(arguments: [
@@ -149,29 +188,122 @@ import Testing
         ("a/b/c", "", false), ("-a", "", false), ("a", "v-", false), ("UPPER", "Ok", true), ("Up.er/a", "", false),
     ])
     func `takes Kubernetes labels only, in metadata and in a profile`(key: String, value: String, isValid: Bool) {
+        let reason = isValid ? nil : "\"\(key)=\(value)\" is not a label"
         let profile = Profile(metadata: ResourceMetadata(name: "p"), spec: ProfileSpec(labelsToApply: [key: value]))
-        #expect((failedField(of: profile) == nil) == isValid)
+        expect(profile, fails: reason.map { "spec.labelsToApply: \($0)" })
         var metadata = ResourceMetadata(name: "p")
         metadata.labels = [key: value]
-        #expect((failedField(of: Profile(metadata: metadata, spec: ProfileSpec())) == nil) == isValid)
+        expect(Profile(metadata: metadata, spec: ProfileSpec()), fails: reason.map { "metadata.labels: \($0)" })
     }
 
-    @Test func `refuses an endpoint that Calico refuses, naming the field`() {
+    @Test(arguments: [
+        ("example.org/Mixed", 10, nil), ("a", (256 << 10) - 1, nil),
+        ("a", 256 << 10, "they have 262145 bytes, of 262144 allowed"),
+        ("a b", 1, "\"a b\" is not a key: it has 1 to 63 letters, digits, '-', '_' and '.', after a prefix and '/'"),
+    ])
+    func `takes annotations that Kubernetes takes`(key: String, length: Int, reason: String?) {
+        var metadata = ResourceMetadata(name: "p")
+        metadata.annotations = [key: String(repeating: "v", count: length)]
+        expect(
+            Profile(metadata: metadata, spec: ProfileSpec()), fails: reason.map { "metadata.annotations: \($0)" })
+    }
+
+    @Test func `refuses a profile for one of its rules`() {
+        let rule = Rule(action: .allow, source: EntityRule(selector: "has("))
+        let metadata = ResourceMetadata(name: "p")
+        expect(
+            Profile(metadata: metadata, spec: ProfileSpec(ingress: [Rule(action: .allow), rule])),
+            fails: "spec.ingress[1].source.selector: selector \"has(\" at byte 4: ")
+        expect(
+            Profile(metadata: metadata, spec: ProfileSpec(egress: [rule])),
+            fails: "spec.egress[0].source.selector: selector \"has(\" at byte 4: ")
+    }
+
+    @Test(
+        arguments: [
+            ("10.0.0.5/24", "fd00::5/64", nil), ("10.0.0.5", "fd00::5", nil),
+            ("fd00::5", nil, "ipv4Address: \"fd00::5\" is not an ipv4 address, with or without a prefix length"),
+            (
+                "10.0.0.5/33", nil,
+                "ipv4Address: \"10.0.0.5/33\" is not an ipv4 address, with or without a prefix length"
+            ),
+            (
+                nil, "10.0.0.5/24",
+                "ipv6Address: \"10.0.0.5/24\" is not an ipv6 address, with or without a prefix length"
+            ),
+        ] as [(String?, String?, String?)])
+    func `takes a node's addresses, each of its family`(v4: String?, v6: String?, failure: String?) {
+        let spec = NodeSpec(bgp: NodeSpec.BGP(ipv4Address: v4, ipv6Address: v6))
+        expect(Node(metadata: ResourceMetadata(name: "n"), spec: spec), fails: failure.map { "spec.bgp.\($0)" })
+    }
+
+    @Test func `refuses an endpoint that Calico refuses, naming field and reason`() {
         let endpoint = sampleEndpoint()
-        #expect(failedField(of: endpoint) == nil)
-        let changes: [(String, (inout WorkloadEndpoint) -> Void)] = [
-            ("metadata.namespace", { $0.metadata.namespace = nil }), ("metadata.name", { $0.metadata.name = "other" }),
-            ("spec.interfaceName", { $0.spec.interfaceName = "" }),
-            ("spec.interfaceName", { $0.spec.interfaceName = "cali0123456789ab" }),
-            ("spec.interfaceName", { $0.spec.interfaceName = "ca/li" }),
-            ("spec.ipNetworks", { $0.spec.ipNetworks = [CIDR("10.0.0.0/31")!] }),
-            ("spec.mac", { $0.spec.mac = "ee:ee" }), ("spec.profiles", { $0.spec.profiles = ["Upper"] }),
-            ("spec.endpoint", { $0.spec.endpoint = "" }),
+        expect(endpoint, fails: nil)
+        let tcp = { EndpointPort(name: $0, protocol: .name("TCP"), port: $1, hostPort: $2) }
+        let changes: [(String?, (inout WorkloadEndpoint) -> Void)] = [
+            ("metadata.namespace: namespace is not specified on namespaced resource", { $0.metadata.namespace = nil }),
+            (
+                "metadata.name: does not match the identifiers in its spec; expected a--b-",
+                { $0.metadata.name = "other" }
+            ),
+            ("spec.interfaceName: \"\" is not 1 to 15 letters", { $0.spec.interfaceName = "" }),
+            (
+                "spec.interfaceName: \"cali0123456789ab\" is not 1 to 15 letters",
+                { $0.spec.interfaceName = "cali0123456789ab" }
+            ),
+            ("spec.interfaceName: \"ca/li\" is not 1 to 15 letters", { $0.spec.interfaceName = "ca/li" }),
+            (
+                "spec.ipNetworks: each entry must be one address (/32 or /128)",
+                { $0.spec.ipNetworks = [CIDR("10.0.0.0/31")!] }
+            ),
+            ("spec.mac: \"ee:ee\" is not a MAC address", { $0.spec.mac = "ee:ee" }),
+            ("spec.mac: \"ee:ee:ee-ee:ee:ee\" is not a MAC address", { $0.spec.mac = "ee:ee:ee-ee:ee:ee" }),
+            ("spec.mac: \"eee:ee:ee:ee:ee:e\" is not a MAC address", { $0.spec.mac = "eee:ee:ee:ee:ee:e" }),
+            (nil, { $0.spec.mac = "" }), (nil, { $0.spec.mac = "02-00-5E-10-00-00-00-01" }),
+            (nil, { $0.spec.mac = "0200.5e10.0000" }),
+            (nil, { $0.spec.mac = Array(repeating: "0a", count: 20).joined(separator: ":") }),
+            ("spec.profiles: \"Upper\" must consist of lower-case letters", { $0.spec.profiles = ["Upper"] }),
+            ("spec.endpoint: field should be assigned", { $0.spec.endpoint = "" }),
+            ("spec.pod: \"A\" must consist of lower-case letters", { $0.spec.unknown["pod"] = "A" }),
+            ("spec.containerID: \"-a\" is not letters and digits", { $0.spec.unknown["containerID"] = "-a" }),
+            (nil, { $0.spec.unknown["containerID"] = "aB-1" }), (nil, { $0.spec.unknown["containerID"] = "" }),
+            (
+                "spec.ipv4Gateway: \"fd00::1\" is not an ipv4 address", { $0.spec.unknown["ipv4Gateway"] = "fd00::1" }
+            ),
+            (
+                "spec.ipv6Gateway: \"10.0.0.9\" is not an ipv6 address",
+                { $0.spec.unknown["ipv6Gateway"] = "10.0.0.9" }
+            ),
+            (nil, { $0.spec.unknown["ipNATs"] = [["internalIP": "10.0.0.1", "externalIP": "1.2.3.4"]] }),
+            (
+                "spec.ipNATs[0].internalIP: 10.0.0.2 is none of the endpoint's addresses",
+                { $0.spec.unknown["ipNATs"] = [["internalIP": "10.0.0.2", "externalIP": "1.2.3.4"]] }
+            ),
+            (
+                "spec.ipNATs[0]: internalIP and externalIP must be addresses of one family",
+                { $0.spec.unknown["ipNATs"] = [["internalIP": "10.0.0.1", "externalIP": "fd00::1"]] }
+            ),
+            (nil, { $0.spec.allowSpoofedSourcePrefixes = ["10.9.0.0/16", "fd00::/64"] }),
+            (
+                "spec.allowSpoofedSourcePrefixes: \"10.9.0.0/33\" is not a network",
+                { $0.spec.allowSpoofedSourcePrefixes = ["10.9.0.0/16", "10.9.0.0/33"] }
+            ),
+            (nil, { $0.spec.ports = [tcp("web", 80, nil), tcp(nil, 80, 8080)] }),
+            (
+                "spec.ports[1]: needs a name or a host port",
+                { $0.spec.ports = [tcp("web", 80, nil), tcp(nil, 80, nil)] }
+            ),
+            ("spec.ports[0].port: a port is 1...65535", { $0.spec.ports = [tcp("web", 0, nil)] }),
+            (
+                "spec.ports[0].protocol: must be TCP, UDP or SCTP",
+                { $0.spec.ports = [EndpointPort(name: "ping", protocol: .name("ICMP"), port: 1)] }
+            ),
         ]
-        for (field, change) in changes {
+        for (failure, change) in changes {
             var changed = endpoint
             change(&changed)
-            #expect(failedField(of: changed) == field)
+            expect(changed, fails: failure)
         }
     }
 
@@ -184,11 +316,22 @@ import Testing
             metadata: ResourceMetadata(name: "a--b-libnetwork-libnetwork-e1", namespace: "libnetwork"), spec: spec)
     }
 
-    private func failedField(of resource: Resource<some ResourceSpec>) -> String? {
+    /// - Parameter failure: the field and the beginning of the reason, or all of it.
+    private func expect(
+        _ resource: Resource<some ResourceSpec>, fails failure: String?,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
         do throws(ValidationError) {
             try resource.validate()
-            return nil
-        } catch { return error.field }
+            #expect(failure == nil, sourceLocation: sourceLocation)
+        } catch {
+            let text = "\(error.field): \(error.reason)"
+            guard let failure else {
+                Issue.record("\(text)", sourceLocation: sourceLocation)
+                return
+            }
+            #expect(text.hasPrefix(failure), sourceLocation: sourceLocation)
+        }
     }
 }
 

@@ -78,6 +78,8 @@ public struct Selector: Hashable, Sendable, CustomStringConvertible {
 
     public var isAll: Bool { if case .all = condition { true } else { false } }
     public var isGlobal: Bool { if case .global = condition { true } else { false } }
+    /// Whether `global()` stands anywhere in it.
+    public var mentionsGlobal: Bool { condition.mentionsGlobal }
 
     public var description: String { text }
     public static func == (a: Selector, b: Selector) -> Bool { a.text == b.text }
@@ -114,6 +116,15 @@ extension Selector.Condition {
     }
 
     var conjuncts: [Self] { if case .and(let conditions) = self { conditions } else { [self] } }
+
+    fileprivate var mentionsGlobal: Bool {
+        switch self {
+        case .global: true
+        case .not(let condition): condition.mentionsGlobal
+        case .and(let conditions), .or(let conditions): conditions.contains(where: \.mentionsGlobal)
+        default: false
+        }
+    }
 
     func mapLabels(_ transform: (String) -> String) -> Self {
         switch self {

@@ -50,6 +50,13 @@ public struct IPPoolSpec: ResourceSpec {
     public func allows(use: String) -> Bool { (allowedUses ?? ["Workload", "Tunnel"]).contains(use) }
     public var isAutomatic: Bool { assignmentMode ?? "Automatic" == "Automatic" }
 
+    /// Bytes that encapsulation adds to a packet between nodes, and that its MTU must leave free: IP, UDP, VXLAN and
+    /// Ethernet, or one more IP header.
+    public var encapsulationOverhead: Int {
+        if vxlanMode != .never { return family == .v4 ? 50 : 70 }
+        return ipipMode == .never ? 0 : 20
+    }
+
     enum CodingKeys: String, CodingKey, CaseIterable {
         case cidr, vxlanMode, ipipMode, natOutgoing, disabled, blockSize, nodeSelector, namespaceSelector
         case allowedUses, assignmentMode
@@ -108,7 +115,9 @@ public struct IPPoolSpec: ResourceSpec {
         try validateUses(fail)
         for (field, text) in [("spec.nodeSelector", nodeSelector), ("spec.namespaceSelector", namespaceSelector)] {
             guard let text, !text.isEmpty else { continue }
-            do { _ = try Selector(text) } catch { throw fail(field, "\(error)") }
+            let selector: Selector
+            do { selector = try Selector(text) } catch { throw fail(field, "\(error)") }
+            guard !selector.mentionsGlobal else { throw fail(field, "global() selects no nodes or namespaces") }
         }
     }
 
@@ -123,6 +132,9 @@ public struct IPPoolSpec: ResourceSpec {
             }
             guard vxlanMode == .never, ipipMode == .never else {
                 throw fail("spec.allowedUses", "a pool for LoadBalancer has no encapsulation")
+            }
+            guard unknown["disableBGPExport"] != .bool(true) else {
+                throw fail("spec.allowedUses", "a pool for LoadBalancer cannot have disableBGPExport")
             }
             guard ["", "all()"].contains(nodeSelector ?? "") else {
                 throw fail("spec.nodeSelector", "a pool for LoadBalancer selects all()")

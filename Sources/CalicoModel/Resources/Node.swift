@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import Addressing
+
 public typealias Node = Resource<NodeSpec>
 public typealias ClusterInformation = Resource<ClusterInformationSpec>
 public typealias IPReservation = Resource<IPReservationSpec>
@@ -58,6 +60,17 @@ public struct NodeSpec: ResourceSpec {
         var container = encoder.container(keyedBy: CodingKeys.self)
         if let bgp, !bgp.isEmpty { try container.encode(bgp, forKey: .bgp) }
         try encoder.encodeUnknown(unknown)
+    }
+
+    public func validate(_ metadata: ResourceMetadata) throws(ValidationError) {
+        for (field, family, text) in [
+            ("ipv4Address", IPAddress.Family.v4, bgp?.ipv4Address), ("ipv6Address", .v6, bgp?.ipv6Address),
+        ] {
+            guard let text, (AddressWithPrefix(text)?.address ?? IPAddress(text))?.family != family else { continue }
+            throw ValidationError(
+                kind: Self.kind, name: metadata.name, field: "spec.bgp.\(field)",
+                reason: "\"\(text)\" is not an \(family.name) address, with or without a prefix length")
+        }
     }
 }
 

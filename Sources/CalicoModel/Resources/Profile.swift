@@ -46,5 +46,8 @@ public struct ProfileSpec: ResourceSpec {
                     reason: "\"\(key)=\(value)\" is not a label")
             }
         }
+        let context = RuleContext(kind: Self.kind, name: metadata.name)
+        try context.rules(ingress, field: "spec.ingress")
+        try context.rules(egress, field: "spec.egress")
     }
 }

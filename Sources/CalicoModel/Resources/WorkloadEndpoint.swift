@@ -79,35 +79,6 @@ public struct WorkloadEndpointSpec: ResourceSpec {
         try container.encodeUnlessEmpty(allowSpoofedSourcePrefixes, forKey: .allowSpoofedSourcePrefixes)
         try encoder.encodeUnknown(unknown)
     }
-
-    public func validate(_ metadata: ResourceMetadata) throws(ValidationError) {
-        let expected = try WorkloadEndpointName(self).text
-        guard metadata.name == expected else {
-            throw ValidationError(
-                kind: Self.kind, name: metadata.name, field: "metadata.name",
-                reason: "does not match the identifiers in its spec; expected \(expected)")
-        }
-        for (field, value) in [
-            ("spec.orchestrator", orchestrator), ("spec.workload", workload), ("spec.node", node),
-            ("spec.endpoint", endpoint),
-        ] + profiles.map({ ("spec.profiles", $0) }) {
-            try Validation.resourceName(value, kind: Self.kind, name: metadata.name, field: field)
-        }
-        guard Validation.isInterfaceName(interfaceName) else {
-            throw ValidationError(
-                kind: Self.kind, name: metadata.name, field: "spec.interfaceName",
-                reason: "\"\(interfaceName)\" is not 1 to 15 letters, digits, '_', '.' or '-'")
-        }
-        guard ipNetworks.allSatisfy(\.isSingleAddress) else {
-            throw ValidationError(
-                kind: Self.kind, name: metadata.name, field: "spec.ipNetworks",
-                reason: "each entry must be one address (/32 or /128)")
-        }
-        if let mac, MACAddress(mac) == nil {
-            throw ValidationError(
-                kind: Self.kind, name: metadata.name, field: "spec.mac", reason: "\"\(mac)\" is not a MAC address")
-        }
-    }
 }
 
 /// A port of an endpoint. With a name, rules can refer to it; with a host port, the host passes that port on to it
