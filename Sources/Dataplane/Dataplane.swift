@@ -32,20 +32,44 @@ public protocol Dataplane: Sendable {
 /// An endpoint that is about to get its link.
 public struct EndpointLink: Sendable {
     public let endpoint: WorkloadEndpoint
-    /// Bytes; `nil`: the uplink's.
+    /// Bytes; `nil`: the uplink's, less ``overhead``.
     public let mtu: Int?
+    /// Bytes that the pools' encapsulation adds to a packet on the uplink.
+    public let overhead: Int
     /// The link-local address that the container's IPv6 packets go to first. (The IPv4 one needs none: a proxy answers
     /// for all of 169.254.1.0/24.)
     public let nextHop6: IPAddress?
     /// Equal for the links of one container; letters and digits.
     public let sandbox: String?
 
-    public init(endpoint: WorkloadEndpoint, mtu: Int? = nil, nextHop6: IPAddress? = nil, sandbox: String? = nil) {
+    public init(
+        endpoint: WorkloadEndpoint, mtu: Int? = nil, overhead: Int = 0, nextHop6: IPAddress? = nil,
+        sandbox: String? = nil
+    ) {
         self.endpoint = endpoint
         self.mtu = mtu
+        self.overhead = overhead
         self.nextHop6 = nextHop6
         self.sandbox = sandbox
     }
+
+    /// Bytes: what its link carries where the uplink carries `uplink`. It is not less than the endpoint's families need;
+    /// a packet that fits the link and not the way is answered with "packet too big" then.
+    /// - Throws: ``DataplaneError`` where an MTU was asked for with which the kernel has no IPv6.
+    public func mtu(onUplink uplink: Int) throws(DataplaneError) -> Int {
+        let hasIPv6 = endpoint.spec.addresses.contains { $0.family == .v6 }
+        let minimum = hasIPv6 ? Self.minimumMTU6 : Self.minimumMTU
+        guard let mtu else { return max(uplink - overhead, minimum) }
+        guard mtu >= minimum else {
+            throw .unusable(endpoint: endpoint.name, reason: "an MTU of \(mtu) is too small, it needs \(minimum)")
+        }
+        return mtu
+    }
+
+    /// Bytes: the least that a veth pair takes (`ETH_MIN_MTU`).
+    public static let minimumMTU = 68
+    /// Bytes: the least with which the kernel gives an interface IPv6 (`IPV6_MIN_MTU`, RFC 8200).
+    public static let minimumMTU6 = 1280
 
     /// The end that goes to the container, as it is called on the host.
     public static func peerName(of interfaceName: String) -> String { "temp" + interfaceName.dropFirst("cali".count) }

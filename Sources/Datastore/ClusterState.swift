@@ -174,6 +174,11 @@ extension ClusterState {
         pools.values.first { $0.value.spec.cidr.contains(cidr) }?.value
     }
 
+    /// The most that the pools of `addresses` add to a packet, in bytes.
+    public func encapsulationOverhead(of addresses: [IPAddress]) -> Int {
+        addresses.compactMap { pool(containing: $0)?.spec.encapsulationOverhead }.max() ?? 0
+    }
+
     /// The block that holds `address`, of whatever size.
     public func block(containing address: IPAddress) -> Versioned<IPAMBlock>? {
         for length in IPPoolSpec.blockSizes(address.family).reversed() {

@@ -3,6 +3,7 @@
 
 import Addressing
 import CalicoModel
+import Dataplane
 import Datastore
 import FoundationEssentials
 
@@ -12,6 +13,7 @@ extension NetworkDriver {
             throw PluginError("\"\(request.networkID)\" is not a network id")
         }
         let options = try NetworkOptions(network: request.generic, logger: logger)
+        if !request.ipv6.isEmpty { try checkMTU6(options) }
         let record = self.record(
             request.networkID, subnets: try subnets(of: request), options: options, isInternal: request.isInternal)
         defer { nextHops.end(record.id) }
@@ -33,6 +35,16 @@ extension NetworkDriver {
             return transaction
         }
         return EmptyReply()
+    }
+
+    /// Each start would fail otherwise, with no more than a refusal of the kernel to show for it.
+    private func checkMTU6(_ options: NetworkOptions) throws {
+        guard let mtu = options.mtu ?? settings.mtu, mtu < EndpointLink.minimumMTU6 else { return }
+        let origin = options.mtu == nil ? "CALICO_LIBNETWORK_VETH_MTU" : NetworkOptions.mtuKey
+        throw PluginError(
+            "\(origin)=\(mtu) is too small for a network with IPv6, which the kernel has from "
+                + "\(EndpointLink.minimumMTU6) bytes on; give the network its own with -o "
+                + "\(NetworkOptions.mtuKey)=N, or leave IPv6 out")
     }
 
     /// A new network's record; pools and next hop follow from the state it is added to.

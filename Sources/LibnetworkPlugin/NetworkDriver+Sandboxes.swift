@@ -22,7 +22,9 @@ extension NetworkDriver {
         let nextHops = NextHops(number: hop)
         let connection = try await dataplane.connect(
             EndpointLink(
-                endpoint: endpoint, mtu: options?.mtu ?? settings.mtu, nextHop6: nextHops.v6, sandbox: request.sandbox))
+                endpoint: endpoint, mtu: options?.mtu ?? settings.mtu,
+                overhead: replica.read { $0.encapsulationOverhead(of: endpoint.spec.addresses) },
+                nextHop6: nextHops.v6, sandbox: request.sandbox))
         // What was learnt meanwhile may have been in force before, and then not be any more.
         if let present = try self.endpoint(request.endpointID)?.value, present != endpoint {
             await dataplane.apply([ClusterChange(present)])

@@ -269,6 +269,13 @@ import Testing
         try await dataplane.connect(
             EndpointLink(endpoint: Self.endpoint("b2aaaaaaaaaa", 3, "blue", dual: false), mtu: 1400))
         #expect(try lab.host.run("ip link show tempb2aaaaaaaaa").contains("mtu 1400"))
+        try await dataplane.connect(EndpointLink(endpoint: Self.endpoint("b3aaaaaaaaaa", 4, "blue"), overhead: 70))
+        #expect(try lab.host.run("ip link show calib3aaaaaaaaa").contains("mtu 8930"))
+        await #expect {
+            try await dataplane.connect(EndpointLink(endpoint: Self.endpoint("b4aaaaaaaaaa", 5, "blue"), mtu: 1279))
+        } throws: {
+            "\($0)".hasSuffix("cannot have a link: an MTU of 1279 is too small, it needs 1280")
+        }
         await dataplane.stop()
     }
 

@@ -116,7 +116,7 @@ actor InterfaceTable {
         let interface = try EndpointInterface(link.endpoint, memory: memory)
         try withSocket { socket in
             try forward(interface, socket)
-            let index = try createPair(interface, mtu: link.mtu, socket)
+            let index = try createPair(interface, mtu: link.mtu(onUplink: currentMTU(socket)), socket)
             do {
                 try configure(interface, index: index, socket)
             } catch {
@@ -139,9 +139,8 @@ actor InterfaceTable {
         forwardsIPv6 = true
     }
 
-    private func createPair(_ interface: EndpointInterface, mtu: Int?, _ socket: RouteSocket) throws -> Int32 {
-        let mtu = try UInt32(clamping: mtu ?? currentMTU(socket))
-        let pair = interface.pair(peerMAC: interface.mac ?? .random(), mtu: mtu)
+    private func createPair(_ interface: EndpointInterface, mtu: Int, _ socket: RouteSocket) throws -> Int32 {
+        let pair = interface.pair(peerMAC: interface.mac ?? .random(), mtu: UInt32(clamping: mtu))
         do {
             return try socket.createVethPair(pair).index
         } catch let error as NetlinkError where error.errno == EEXIST {

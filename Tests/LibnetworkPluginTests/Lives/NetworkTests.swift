@@ -237,6 +237,64 @@ import Testing
         #expect(labels?["tier"] == "front" && labels?["role"] == "db")
     }
 
+    @Test func `encapsulation of an endpoint's pools is left free on its link`() async throws {
+        let plugin = try await Plugin.fresh(pools: ["plain": "192.168.0.0/16", "tunnel": "fd00:1::/64"])
+        for name in ["plain", "tunnel"] {
+            var pool = try #require(plugin.replica.read { $0.pools[name]?.value })
+            if pool.spec.family == .v6 { pool.spec.vxlanMode = .crossSubnet }
+            _ = try await plugin.store.commit(Transaction(writes: [.put(pool.key, pool)]))
+        }
+        await plugin.replica.refresh()
+        try await plugin.createNetwork(v6: true)
+        for (number, pools, overhead) in [(1, ["CalicoPoolIPv4"], 0), (2, ["CalicoPoolIPv4", "CalicoPoolIPv6"], 70)] {
+            let life = Life(number, pools: pools)
+            try await life.start(plugin)
+            _ = try await life.join(plugin)
+            let link = try #require(plugin.dataplane.link(EndpointIdentity.interfaceName(life.endpoint)))
+            #expect(link.overhead == overhead && link.mtu == nil)
+            #expect(try link.mtu(onUplink: 1500) == 1500 - overhead)
+        }
+    }
+
+    @Test(arguments: [
+        (nil, nil, nil), (1280, nil, nil), (1279, nil, "com.docker.network.driver.mtu=1279"),
+        (nil, 1279, "CALICO_LIBNETWORK_VETH_MTU=1279"), (1400, 1279, nil),
+        (1279, 1400, "com.docker.network.driver.mtu"),
+    ])
+    func `an MTU that the kernel has no IPv6 with is refused for a network with IPv6`(
+        own: Int?, setting: Int?, refusal: String?
+    ) async throws {
+        var settings = NetworkDriver.Settings()
+        settings.mtu = setting
+        let plugin = try await Plugin.fresh(settings: settings)
+        let generic = own.map { #"{"com.docker.network.driver.mtu":"\#($0)"}"# } ?? "{}"
+        let reply = try await plugin.call(
+            "NetworkDriver.CreateNetwork", Sample.create(generic: generic, v6: Sample.subnet6))
+        if let refusal {
+            #expect(reply.refusal?.hasPrefix(refusal) == true, "\(reply)")
+            #expect(reply.refusal?.contains("too small for a network with IPv6") == true, "\(reply)")
+            try await plugin.expectNothingLeft()
+        } else {
+            #expect(reply.status == 200, "\(reply)")
+        }
+        let v4 = try await plugin.call(
+            "NetworkDriver.CreateNetwork", Sample.create(dockerID(0xdef), generic: generic))
+        #expect(v4.status == 200, "\(v4)")
+    }
+
+    @Test func `a profile whose name is too long for a label is made with a shorter one`() async throws {
+        let name = String(repeating: "team.", count: 20) + "a"
+        let plugin = try await Plugin.fresh()
+        try await plugin.createNetwork(generic: #"{"org.projectcalico.profile":"\#(name)"}"#)
+        try await Life(1).start(plugin)
+        let profile = try #require(plugin.replica.read { $0.profiles[name]?.value })
+        try profile.validate()
+        let label = try #require(profile.spec.labelsToApply.keys.first)
+        #expect(label.utf8.count <= 63 && label.hasPrefix("team-team-"))
+        #expect(profile.spec.ingress.first?.source.selector == "has(\(label))")
+        #expect(try plugin.endpoint(Life(1).endpoint)?.spec.profiles == [name])
+    }
+
     @Test(arguments: [
         (#"{"com.docker.network.driver.mtu":"67"}"#, "not an MTU"),
         (#"{"com.docker.network.driver.mtu":"big"}"#, "not an MTU"),
