@@ -53,6 +53,17 @@ import YAML
         #expect(try run("pool", "enable", "blue").errors.contains("there is no pool blue; the pools are none"))
     }
 
+    @Test func `addresses in blocks that no pool holds are counted`() async throws {
+        _ = try run("pool", "create", "blue", "--cidr", "10.65.0.0/24")
+        #expect(try !run("ipam", "show").output.contains("orphaned"))
+        var block = IPAMBlock(cidr: try #require(CIDR("10.66.0.0/30")), host: "host-1", now: .now)
+        _ = block.assign(block.cidr.address, to: AllocationAttributes(handleID: "h", secondary: [:]))
+        _ = try await SQLiteStore(path: file).commit(Transaction(writes: [.put(Key.block(block.cidr), block)]))
+        let pools = try object(run("ipam", "show", "-o", "json"))["pools"]?.array ?? []
+        #expect(pools.map { $0["name"]?.string } == ["blue", "orphaned allocation blocks"])
+        #expect(pools.map { $0["inUse"] } == [0, 1] && pools.last?["free"] == "3")
+    }
+
     @Test func `encapsulation is not promised`() throws {
         let words = "VXLAN is stored with the pool and not carried out yet"
         #expect(try run("pool", "create", "a", "--cidr", "10.1.0.0/16", "--vxlan", "always").output.contains(words))

@@ -60,7 +60,8 @@ struct IPAMCommand: AsyncParsableCommand {
         let handles: Int
 
         init(_ state: ClusterState, blocks: Bool) {
-            pools = state.poolsInOrder.map { PoolUsage($0, in: state) }
+            pools =
+                state.poolsInOrder.map { PoolUsage($0, in: state) } + [PoolUsage(orphansIn: state)].compactMap(\.self)
             self.blocks =
                 blocks ? state.blocks.values.map(\.value).sorted { $0.cidr < $1.cidr }.map(BlockUsage.init) : nil
             handles = state.handles.count
@@ -85,6 +86,18 @@ struct PoolUsage: Encodable {
         inUse = used
         capacity = hostBits < 64 ? "\(UInt64(1) << UInt64(hostBits))" : "2^\(hostBits)"
         free = hostBits < 64 ? "\((UInt64(1) << UInt64(hostBits)) - UInt64(used))" : "2^\(hostBits)"
+    }
+
+    /// The blocks that lie in no pool, by the name that Calico's clients give them (`GetUtilization`); `nil` where there
+    /// are none.
+    init?(orphansIn state: ClusterState) {
+        let blocks = state.blocks.values.map(\.value).filter { state.pool(containing: $0.cidr) == nil }
+        guard !blocks.isEmpty else { return nil }
+        let unused = blocks.reduce(0) { $0 + $1.unallocated.count }
+        let size = blocks.reduce(0) { $0 + $1.size }
+        name = "orphaned allocation blocks"
+        cidr = "0.0.0.0/0"
+        (inUse, capacity, free) = (size - unused, "\(size)", "\(unused)")
     }
 }
 
