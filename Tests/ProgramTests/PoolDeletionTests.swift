@@ -4,6 +4,7 @@
 import Addressing
 import CalicoModel
 import Datastore
+import Foundation
 import Testing
 
 @testable import calico_libnetwork
@@ -30,17 +31,24 @@ import Testing
 
     private func block(_ number: Int) throws -> CIDR { try #require(CIDR("10.65.0.\(2 * number)/31")) }
 
-    private func delete() async throws { try await command().delete(pool, pause: .zero) }
-
     private func command() async throws -> CommandStore {
         let configuration = try Configuration(environment: [:], readFile: { _ in nil }, hostName: "host-1")
         return try await CommandStore(configuration, store)
     }
 
     @Test func `takes its blocks and their claims along, in transactions that etcd accepts`() async throws {
-        try await delete()
+        try await command().delete(pool, pause: .zero)
         #expect(try await store.list(under: Key("/calico/")).entries.isEmpty)
         #expect(store.largest <= 128)
+    }
+
+    @Test func `is refused where a block cannot be read`() async throws {
+        let key = Key.block(try block(7))
+        try await store.put([.put(key, bytes: Data("new format".utf8))])
+        await #expect { try await command().delete(pool, pause: .zero) } throws: {
+            "\($0)".hasPrefix("\(key) cannot be read")
+        }
+        #expect(try await command().state.pools["blue"]?.value.spec.disabled == false)
     }
 
     @Test(arguments: [false, true])
@@ -55,8 +63,8 @@ import Testing
             _ = block.assign(last.address, to: AllocationAttributes(handleID: "h", secondary: ["node": "host-2"]))
             try await store.put([.put(Key.block(last), block)])
         }
-        let command = try await command()
-        await #expect { try await command.delete(pool, pause: .zero) } throws: {
+        let deletion = try await command()
+        await #expect { try await deletion.delete(pool, pause: .zero) } throws: {
             "\($0)".hasPrefix("1 addresses of pool blue are in use")
         }
         let state = try await command().state
@@ -69,7 +77,7 @@ import Testing
         store.beforeCommit = { [store] in
             if store.deletions == 1 { try await store.lock() }
         }
-        await #expect { try await delete() } throws: {
+        await #expect { try await command().delete(pool, pause: .zero) } throws: {
             "\($0)".hasPrefix("the datastore is locked") && "\($0)".contains("; and pool blue stays disabled: ")
         }
         #expect(try await command().state.pools["blue"]?.value.spec.disabled == true)

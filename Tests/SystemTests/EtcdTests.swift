@@ -49,6 +49,26 @@ extension SystemTests {
             for number in 1...3 { try await lab.run("calico-libnetwork pool delete small\(number)") }
         }
 
+        @Test func `a pool goes with more blocks than fit into a transaction`() async throws {
+            try await lab.run("calico-libnetwork pool create many --cidr 10.9.9.0/24 --block-size 31")
+            let blocks = (0..<100).map { "10.9.9.\(2 * $0)" }
+            for part in [blocks.prefix(50), blocks.suffix(50)] {
+                let puts = part.map { base in
+                    let block =
+                        #"{"cidr":"\#(base)/31","affinity":"host:gone","allocations":[null,null],"#
+                        + #""unallocated":[0,1],"attributes":[]}"#
+                    let quoted = block.replacing("\"", with: "\\\"")
+                    return "put /calico/ipam/v2/assignment/ipv4/block/\(base)-31 \"\(quoted)\"\n"
+                        + "put /calico/ipam/v2/host/gone/ipv4/block/\(base)-31 {}"
+                }
+                try await lab.etcdctl("txn <<'END'\n\n\(puts.joined(separator: "\n"))\n\n\nEND")
+            }
+            #expect(try await lab.run("calico-libnetwork pool delete many --dry-run").contains("its 100 empty blocks"))
+            try await lab.run("calico-libnetwork pool delete many")
+            let rest = try await lab.etcdctl("get --prefix --keys-only /calico/ipam/v2")
+            #expect(!rest.contains("10.9.9."), "\(rest)")
+        }
+
         @Test func `32 clients share transactions`() async throws {
             let before = try await lab.etcdCalls()
             let addresses = try await withThrowingTaskGroup(of: [String].self) { group in

@@ -5,6 +5,7 @@ import Addressing
 import ArgumentParser
 import CalicoModel
 import Datastore
+import IPAM
 
 struct PoolCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -220,6 +221,10 @@ extension ClusterState {
             let names = users.map { $0.name ?? String($0.id.prefix(12)) }.sorted().joined(separator: ", ")
             throw ValidationFailure(
                 "pool \(pool.name) is used by network \(names); remove that first (docker network rm)")
+        }
+        // One that says nothing to us may have addresses in use.
+        for key in unreadable.keys where Key.blocks.isPrefix(of: key) {
+            if let cidr = key.blockCIDR, pool.spec.cidr.contains(cidr) { try checkReadable(key) }
         }
         let inUse = PoolUsage(pool, in: self).inUse
         guard inUse == 0 else {
