@@ -86,6 +86,8 @@ actor CountingStore: KeyValueStore {
             let address: IPAddress
             do { address = try await host.allocator.assign(request) } catch IPAMError.taken { continue }
             await ledger.take(address)
+            // Long enough for the others to be given it by mistake.
+            try await Task.sleep(for: .milliseconds(Int.random(in: 0...3)))
             await ledger.giveBack(address)
             let released = try await host.release(address) { $0 == owner }
             #expect(released == owner)

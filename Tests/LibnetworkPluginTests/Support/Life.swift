@@ -106,10 +106,15 @@ struct Life: Sendable {
     }
 
     func stop(_ addresses: [String], _ plugin: Plugin) async throws {
+        try await end(plugin)
+        try await release(addresses, plugin)
+    }
+
+    /// The addresses stay.
+    func end(_ plugin: Plugin) async throws {
         for reply in [try await revoke(plugin), try await leave(plugin), try await deleteEndpoint(plugin)] {
             #expect(reply.status == 200, "\(reply)")
         }
-        try await release(addresses, plugin)
     }
 }
 
