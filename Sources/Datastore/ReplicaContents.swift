@@ -2,12 +2,16 @@
 // Copyright the calico-libnetwork authors
 
 import CalicoModel
+import FoundationEssentials
 
 /// What a ``Replica`` knows, and how well.
 struct ReplicaContents<State: ReplicaState>: Sendable {
     var state = State()
     /// The newest revision seen of each key. Deleted keys stay until the watch has passed them.
     var revisions: [Key: Revision] = [:]
+    /// The values of the keys that are there, as digests: where the history is gone, a revision alone does not tell
+    /// whether its value is still the one that was told.
+    private var digests: [Key: Int] = [:]
     var deleted: Set<Key> = []
     /// Up to where each range is known completely: an unknown key's change from before is old, its key is gone.
     var settled: [Key: Revision] = [:]
@@ -29,6 +33,7 @@ struct ReplicaContents<State: ReplicaState>: Sendable {
     mutating func take(_ change: Change) {
         state.apply(change)
         revisions[change.key] = change.revision
+        digests[change.key] = change.value.map(digest)
         if change.value == nil { deleted.insert(change.key) } else { deleted.remove(change.key) }
         note(change)
     }
@@ -38,20 +43,34 @@ struct ReplicaContents<State: ReplicaState>: Sendable {
         let change = Change(key: key, value: nil, revision: revision)
         state.apply(change)
         revisions[key] = nil
+        digests[key] = nil
         note(change)
     }
 
-    /// Takes a range in whatever was known of it: revisions from before have no meaning in the store's new history.
+    /// Takes a range in whatever was known of it: revisions from before have no meaning in the store's new history,
+    /// which may have given the same one to another value. What is the same in both is not told again.
     mutating func replace(_ prefix: Key, with snapshot: Snapshot) {
-        let present = Set(snapshot.entries.map(\.key))
+        let present = Dictionary(uniqueKeysWithValues: snapshot.entries.map { ($0.key, $0) })
         for key in revisions.keys.filter({ prefix.isPrefix(of: $0) }) {
-            if !present.contains(key) { forget(key) }
+            if let entry = present[key], isKnown(entry) { continue }
+            if present[key] == nil { forget(key) }
             revisions[key] = nil
             deleted.remove(key)
         }
         for key in held.keys.filter({ prefix.isPrefix(of: $0) }) { held[key] = nil }
-        for entry in snapshot.entries { take(Change(entry)) }
+        for entry in snapshot.entries where revisions[entry.key] == nil { take(Change(entry)) }
         settled[prefix] = snapshot.revision
+    }
+
+    private func isKnown(_ entry: Entry) -> Bool {
+        revisions[entry.key] == entry.revision && digests[entry.key] == digest(entry.value)
+    }
+
+    /// Of all bytes; `Data`'s own hash is of the first few.
+    private func digest(_ value: Data) -> Int {
+        var hasher = Hasher()
+        value.withUnsafeBytes { hasher.combine(bytes: $0) }
+        return hasher.finalize()
     }
 
     private mutating func note(_ change: Change) {

@@ -30,21 +30,27 @@ import Testing
     @Test(arguments: [0, 20])
     func `holds what the backup holds, and follows from there`(later: Int) async throws {
         let (lost, backup) = (try SQLiteStore(path: ":memory:"), try SQLiteStore(path: ":memory:"))
-        try await write(lost, ["a": "1", "gone": "x", "kept": "k", "a": "2", "new": "n", "gone": nil, "a": "3"])
-        try await write(backup, ["a": "1", "gone": "x", "kept": "k"])
+        try await write(lost, ["a": "1", "gone": "x", "kept": "k", "same": "1", "a": "2", "new": "n", "gone": nil, "a": "3"])
+        // At one revision in both, and yet another value.
+        try await write(backup, ["a": "1", "gone": "x", "kept": "k", "same": "2"])
         let store = RestoredStore(lost)
         let replica = Replica<Texts>(of: store, under: [range], logger: .silent)
         try await replica.load()
         let following = Task { await replica.follow() }
         try await write(lost, ["gone": "y", "gone": nil])
-        try await expect(["a": "3", "kept": "k", "new": "n"], in: replica)
+        try await expect(["a": "3", "kept": "k", "same": "1", "new": "n"], in: replica)
 
         for number in 0..<later { try await write(backup, ["kept": "k\(number)"]) }
         let kept = later > 0 ? "k\(later - 1)" : "k"
+        let news = replica.news(under: range)
         await store.restore(backup)
-        try await expect(["a": "1", "gone": "x", "kept": kept], in: replica)
+        try await expect(["a": "1", "gone": "x", "kept": kept, "same": "2"], in: replica)
+        // Ends the news before.
+        _ = replica.news(under: range)
+        let told = await news.reduce(into: []) { $0 += $1 }.map(\.key.path).sorted()
+        #expect(told == ["a", "gone", "kept", "new", "same"].filter { later > 0 || $0 != "kept" }.map { "/t/\($0)" })
         try await write(backup, ["a": "another's"])
-        try await expect(["a": "another's", "gone": "x", "kept": kept], in: replica)
+        try await expect(["a": "another's", "gone": "x", "kept": kept, "same": "2"], in: replica)
         try await replica.commit(Transaction(writes: [.put(Key("/t/mine"), bytes: Data("m".utf8))]))
         #expect(replica.read { $0.values[Key("/t/mine")] } == "m")
         following.cancel()

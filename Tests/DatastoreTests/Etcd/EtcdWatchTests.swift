@@ -98,6 +98,46 @@ extension EtcdTests {
             await writer.close()
         }
 
+        /// As above, and what comes of it: nothing is missed, nothing told twice.
+        @Test func `that lost history leaves a replica that holds what etcd holds, and told each change once`()
+            async throws
+        {
+            let cluster = try await EtcdCluster.start(members: 3)
+            let store = cluster.store { $0.endpoints.removeLast(2) }
+            let writer = cluster.store(callLimit: .seconds(10)) { $0.endpoints.removeFirst() }
+            _ = try await write(writer, 0..<5)
+            let replica = Replica<Texts>(of: store, under: [Key("/t/")], logger: .silent)
+            try await replica.load()
+            let news = replica.news(under: Key("/t/"))
+            let following = Task { await replica.follow() }
+            let seen = try await write(writer, 5..<6)
+            for _ in 0..<1_000 where replica.read({ $0.values[Key("/t/5")] }) == nil {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            cluster.members[0].kill()
+            let changed = put("/t/5", "changed", since: seen)
+            _ = try await writer.commit(changed)
+            _ = try await writer.commit(Transaction(writes: [.delete(Key("/t/0"))]))
+            let last = try await write(writer, 6..<7)
+            try await cluster.etcdctl("compact", "\(last)")
+            try await cluster.start(0)
+            let present = try await writer.list(under: Key("/t/")).entries
+            let expected = Dictionary(uniqueKeysWithValues: present.map { ($0.key, String(decoding: $0.value, as: UTF8.self)) })
+            for _ in 0..<2_000 where replica.snapshot.values != expected {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(replica.snapshot.values == expected)
+            following.cancel()
+            await following.value
+            // Ends the news before.
+            _ = replica.news(under: Key("/t/"))
+            let told = await news.reduce(into: []) { $0 += $1 }.map { "\($0.key) \($0.value == nil ? "gone" : "there")" }
+            #expect(told.first == "/t/5 there")
+            #expect(told.dropFirst().sorted() == ["/t/0 gone", "/t/5 there", "/t/6 there"])
+            await store.close()
+            await writer.close()
+        }
+
         @Test func `says when etcd was set up anew and is behind`() async throws {
             let cluster = try await EtcdCluster.start()
             let store = cluster.store()
