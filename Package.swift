@@ -156,7 +156,7 @@ let package = Package(
             name: "ProgramTests",
             dependencies: [
                 "calico-libnetwork", "LibnetworkPlugin", "Dataplane", "CalicoModel", "Datastore", "DNS", "YAML",
-                "Addressing",
+                "Addressing", "LinuxNetwork", "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright the calico-libnetwork authors
+
+import Addressing
+import CalicoModel
+import Datastore
+import Foundation
+import LinuxNetwork
+import Logging
+import TestSupport
+import Testing
+
+@testable import calico_libnetwork
+
+/// What calico/node makes where it runs, and this program where it does not.
+@Suite struct `The entries of a node and of the datastore` {
+    private let store: SQLiteStore
+    private let nodeKey = Key.resource(NodeSpec.self, name: "host-1")
+    private let informationKey = Key.resource(ClusterInformationSpec.self, name: "default")
+
+    init() throws { store = try SQLiteStore(path: ":memory:") }
+
+    private func replica() async throws -> Replica<ClusterState> {
+        let replica = Replica<ClusterState>(
+            of: store, under: ClusterState.ranges, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        try await replica.load()
+        return replica
+    }
+
+    private func settings(_ environment: [String: String] = [:]) throws -> NodeAddresses {
+        var reader = SettingReader(environment: environment)
+        return try NodeAddresses(&reader)
+    }
+
+    private func put(_ key: Key, _ text: String) async throws {
+        _ = try await store.commit(Transaction(writes: [.put(key, bytes: Data(text.utf8))]))
+    }
+
+    private func object(_ key: Key) async throws -> JSONValue {
+        try JSONDecoder().decode(JSONValue.self, from: #require(try await store.get(key)?.value))
+    }
+
+    // MARK: ClusterInformation
+
+    @Test func `a datastore without an entry gets one, and keeps it`() async throws {
+        try await settings().ensureClusterInformation(in: replica())
+        let made = try await object(informationKey)
+        #expect(made["metadata"]?["name"]?.string == "default")
+        let uid = try #require(made["metadata"]?["uid"]?.string)
+        #expect(UUID(uuidString: uid) != nil && uid == uid.lowercased())
+        #expect(made["metadata"]?["creationTimestamp"]?.string != nil)
+        let guid = try #require(made["spec"]?["clusterGUID"]?.string)
+        #expect(guid.wholeMatch(of: /[0-9a-f]{32}/) != nil, "\(guid)")
+        #expect(made["spec"]?["datastoreReady"]?.bool == true)
+        let revision = try await store.get(informationKey)?.revision
+        try await settings().ensureClusterInformation(in: replica())
+        #expect(try await store.get(informationKey)?.revision == revision)
+    }
+
+    @Test(arguments: [true, false]) func `a complete entry stays, byte for byte`(isReady: Bool) async throws {
+        let text = #"{"metadata":{"name":"default"},"spec":{"datastoreReady":\#(isReady),"clusterGUID":"x"},"more":1}"#
+        try await put(informationKey, text)
+        try await settings().ensureClusterInformation(in: replica())
+        #expect(try await store.get(informationKey)?.value == Data(text.utf8))
+    }
+
+    @Test(arguments: [
+        #""calicoVersion":"v3.30""#, #""calicoVersion":"v3.30","clusterGUID":"","datastoreReady":null"#,
+    ])
+    func `an entry gets what it lacks, and nothing else changes`(spec: String) async throws {
+        try await put(informationKey, #"{"metadata":{"name":"default","uid":"u"},"spec":{\#(spec)},"more":1}"#)
+        try await settings().ensureClusterInformation(in: replica())
+        let filled = try await object(informationKey)
+        #expect(filled["spec"]?["clusterGUID"]?.string?.count == 32)
+        #expect(filled["spec"]?["datastoreReady"]?.bool == true)
+        #expect(filled["spec"]?["calicoVersion"]?.string == "v3.30")
+        #expect(filled["metadata"]?["uid"]?.string == "u" && filled["more"] == .integer(1))
+    }
+
+    @Test func `an entry without GUID that is locked stays locked`() async throws {
+        try await put(informationKey, #"{"metadata":{"name":"default"},"spec":{"datastoreReady":false}}"#)
+        try await settings().ensureClusterInformation(in: replica())
+        #expect(try await object(informationKey)["spec"]?["datastoreReady"]?.bool == false)
+    }
+
+    @Test func `an entry that another made or changed meanwhile is left to it`() async throws {
+        for text in [#"{"metadata":{"name":"default"},"spec":{}}"#, #"{"metadata":{"name":"default"},"spec":{"a":1}}"#] {
+            let replica = try await replica()
+            try await put(informationKey, text)
+            try await settings().ensureClusterInformation(in: replica)
+            #expect(try await store.get(informationKey)?.value == Data(text.utf8))
+        }
+    }
+
+    // MARK: Node
+
+    /// A host with one interface, which has the default routes.
+    private func host() async throws -> HostAddresses {
+        try await inNewNetworkNamespace {
+            let (v4, v6) = (AddressWithPrefix("10.3.0.5/24")!, AddressWithPrefix("fd00:3::5/64")!)
+            let socket = try RouteSocket()
+            // The loopback device, without the addresses that it had before.
+            for own in try socket.addresses() {
+                try socket.perform(.deleteAddress(AddressWithPrefix("\(own.address)/\(own.prefixLength)")!, index: 1))
+            }
+            try socket.perform([
+                .addAddress(v4, index: 1), .addAddress(v6, index: 1, nodad: true),
+                .replaceRoute(Route(destination: CIDR("0.0.0.0/0")!, outputIndex: 1, protocolNumber: 3)),
+                .replaceRoute(Route(destination: CIDR("::/0")!, outputIndex: 1, protocolNumber: 3)),
+            ])
+            return try HostAddresses()
+        }
+    }
+
+    @Test(arguments: [
+        ([:], "10.3.0.5/24", nil), (["IP": "none"], nil, nil), (["IP6": "autodetect"], "10.3.0.5/24", "fd00:3::5/64"),
+        (["IP": "192.0.2.7/24", "IP6": "fd00:9::7"], "192.0.2.7/24", "fd00:9::7"),
+    ])
+    func `a node that is not there is made, with its addresses`(
+        _ environment: [String: String], v4: String?, v6: String?
+    ) async throws {
+        try await settings(environment).ensureNode("host-1", in: replica(), host())
+        let made = try await object(nodeKey)
+        #expect(made["kind"]?.string == "Node")
+        #expect(made["metadata"]?["name"]?.string == "host-1")
+        #expect(UUID(uuidString: made["metadata"]?["uid"]?.string ?? "") != nil)
+        #expect(made["spec"]?["bgp"]?["ipv4Address"]?.string == v4)
+        #expect(made["spec"]?["bgp"]?["ipv6Address"]?.string == v6)
+        // Calico's validator refuses an empty one.
+        #expect((made["spec"]?["bgp"] == nil) == (v4 == nil && v6 == nil))
+    }
+
+    @Test func `a node that is there belongs to whoever made it`() async throws {
+        let text = #"{"metadata":{"name":"host-1"},"spec":{"bgp":{"ipv4Address":"192.0.2.1/24"}}}"#
+        try await put(nodeKey, text)
+        try await settings().ensureNode("host-1", in: replica(), host())
+        #expect(try await store.get(nodeKey)?.value == Data(text.utf8))
+        // One that comes between look and write is there, too.
+        let early = try await replica()
+        try await put(Key.resource(NodeSpec.self, name: "host-2"), text.replacing("host-1", with: "host-2"))
+        try await settings().ensureNode("host-2", in: early, host())
+        #expect(try await store.get(Key.resource(NodeSpec.self, name: "host-2"))?.value == Data(text.replacing("host-1", with: "host-2").utf8))
+    }
+}
