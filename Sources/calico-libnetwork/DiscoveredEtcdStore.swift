@@ -12,10 +12,9 @@ import Logging
 actor DiscoveredEtcdStore: KeyValueStore {
     typealias Discovery = @Sendable () async throws(StoreError) -> [EtcdSettings.Endpoint]
 
-    /// Between look-ups, while members are known.
-    private static let lookUpInterval = Duration.seconds(10)
-
     private let settings: EtcdSettings
+    /// Between look-ups, while members are known.
+    private let lookUpInterval: Duration
     private let discover: Discovery
     private let open: @Sendable (EtcdSettings) -> EtcdStore
     private var members: [EtcdSettings.Endpoint] = []
@@ -25,9 +24,11 @@ actor DiscoveredEtcdStore: KeyValueStore {
 
     /// - Parameter settings: without endpoints.
     init(
-        _ settings: EtcdSettings, discover: @escaping Discovery, open: @escaping @Sendable (EtcdSettings) -> EtcdStore
+        _ settings: EtcdSettings, lookUpInterval: Duration = .seconds(10), discover: @escaping Discovery,
+        open: @escaping @Sendable (EtcdSettings) -> EtcdStore
     ) {
         self.settings = settings
+        self.lookUpInterval = lookUpInterval
         self.discover = discover
         self.open = open
     }
@@ -48,7 +49,9 @@ actor DiscoveredEtcdStore: KeyValueStore {
         AsyncThrowingStream { continuation in
             let watch = Task {
                 do {
-                    for try await changes in try await current().changes(under: prefix, after: revision) {
+                    let store = try await current()
+                    async let _ = replace(whenLost: store)
+                    for try await changes in store.changes(under: prefix, after: revision) {
                         continuation.yield(changes)
                     }
                     continuation.finish()
@@ -57,6 +60,15 @@ actor DiscoveredEtcdStore: KeyValueStore {
                 }
             }
             continuation.onTermination = { _ in watch.cancel() }
+        }
+    }
+
+    /// A watch tries its members for ever, and on an idle host no call fails in its place. Until cancelled.
+    private func replace(whenLost store: EtcdStore) async {
+        while (try? await Task.sleep(for: lookUpInterval)) != nil {
+            guard store.isLost else { continue }
+            isInDoubt = true
+            _ = try? await current()
         }
     }
 
@@ -72,7 +84,7 @@ actor DiscoveredEtcdStore: KeyValueStore {
 
     /// The store on the members that are known now. Its watches end with it and begin anew on the next.
     func current() async throws(StoreError) -> EtcdStore {
-        if let store, !isInDoubt || lastLookUp.map({ $0.duration(to: .now) < Self.lookUpInterval }) ?? false {
+        if let store, !isInDoubt || lastLookUp.map({ $0.duration(to: .now) < lookUpInterval }) ?? false {
             return store
         }
         lastLookUp = .now

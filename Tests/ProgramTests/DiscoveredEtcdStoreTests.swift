@@ -34,6 +34,28 @@ import Testing
         #expect(lookUps.withLock { $0 } == 3)
     }
 
+    /// On an idle host watches alone notice.
+    @Test func `is looked up anew where a watch finds no member`() async throws {
+        let (opened, open) = AsyncStream.makeStream(of: [EtcdSettings.Endpoint].self)
+        let moved = EtcdSettings.Endpoint(usesTLS: false, host: "127.0.0.1", port: 2)
+        let lookUps = Mutex(0)
+        let store = DiscoveredEtcdStore(EtcdSettings(endpoints: []), lookUpInterval: .milliseconds(100)) {
+            () async throws(StoreError) in
+            lookUps.withLock { count in
+                count += 1
+                return count > 3 ? [moved] : [Self.member]
+            }
+        } open: {
+            open.yield($0.endpoints)
+            return EtcdStore($0, logger: Logger(label: "test"))
+        }
+        let watch = Task { for try await _ in store.changes(under: Key("/"), after: Revision(1)) {} }
+        // Ends, for whoever follows to begin anew on the members that are known then.
+        try await watch.value
+        open.finish()
+        #expect(await opened.reduce(into: []) { $0.append($1) } == [[Self.member], [moved]])
+    }
+
     @Test func `ends a watch with the reason where nobody names a member`() async throws {
         let store = DiscoveredEtcdStore(EtcdSettings(endpoints: [])) { () async throws(StoreError) in
             throw .unavailable("no name server")

@@ -134,6 +134,8 @@ final class EtcdEndpoints: Sendable {
 
     // MARK: Searching
 
+    var isSearching: Bool { state.withLock { $0.search != nil } }
+
     private func search() async {
         var pause = EtcdEndpoints.shortestPause
         while !Task.isCancelled {

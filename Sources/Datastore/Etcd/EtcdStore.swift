@@ -33,6 +33,9 @@ public final class EtcdStore: KeyValueStore {
 
     deinit { _ = client.endpoints.close() }
 
+    /// Whether no member answers, although somebody waits for one.
+    public var isLost: Bool { client.endpoints.isSearching }
+
     /// Ends watches and calls. Returns within half a second, whatever state the peer is in; further calls fail.
     public func close() async {
         guard let connection = client.endpoints.close() else { return }
