@@ -29,11 +29,14 @@ extension Replica<ClusterState> {
     /// Commits what `plan` makes of the present state, with the proof that the datastore is not locked; again after each
     /// conflict. Nothing to write is done.
     ///
+    /// - Parameter ifInDoubt: learns of the transaction that the datastore got and did not answer.
     /// - Returns: whether anything was written.
     /// - Throws: what `plan` throws, `StoreError`, or `IPAMError`: `.locked`, `.unreadable` for a value that the plan
     ///   relies on, `.contention` where conflicts do not end.
     @discardableResult
-    public func commit(_ plan: (borrowing ClusterState) throws -> sending Transaction?) async throws -> Bool {
+    public func commit(
+        ifInDoubt: (Transaction) -> Void = { _ in }, _ plan: (borrowing ClusterState) throws -> sending Transaction?
+    ) async throws -> Bool {
         let surroundings = Surroundings()
         for attempt in 1...Surroundings.maximumAttempts {
             let planned = try read { state -> sending Transaction? in
@@ -45,7 +48,12 @@ extension Replica<ClusterState> {
                 return transaction
             }
             guard let transaction = planned else { return false }
-            if case .committed = try await commit(transaction) { return true }
+            do throws(StoreError) {
+                if case .committed = try await commit(transaction) { return true }
+            } catch {
+                if case .outcomeUnknown = error { ifInDoubt(transaction) }
+                throw error
+            }
             await surroundings.pause(afterLoss: attempt)
         }
         throw IPAMError.contention(attempts: Surroundings.maximumAttempts)

@@ -18,6 +18,13 @@ final class BackgroundWork: Sendable {
         }
     }
 
+    /// Returns once there is no work of this name.
+    func end(_ name: String) async {
+        let task = tasks.withLock { $0[name] }
+        task?.cancel()
+        await task?.value
+    }
+
     private func forget(_ name: String) { tasks.withLock { $0[name] = nil } }
 
     deinit { tasks.withLock { $0.values.forEach { $0.cancel() } } }

@@ -25,9 +25,10 @@ extension NetworkDriver {
             identity: identity, addresses: addresses, mac: mac, options: options,
             container: containerName(holding: addresses, mac: given), keepsOwnLabels: settings.labelsEndpoints)
         warnOfMissingName(known)
+        await background.end(undoing(request.endpointID))
         defer { nextHops.end(known.id) }
         try await endClaimants(of: addresses, besides: key)
-        try await commit { state in
+        try await commit(ifInDoubt: { undo($0, of: request.endpointID, key) }) { state in
             var network = state.networks[known.id]?.value.filled(from: known) ?? known
             network.nextHops[node] = nextHop(of: network.id, in: state)
             // The endpoint's own choice, where it has one, stays its own: the network's other endpoints do not follow.
@@ -44,6 +45,23 @@ extension NetworkDriver {
         try await end(request.endpointID, identity(request.endpointID).key())
         return EmptyReply()
     }
+
+    /// The engine was told that there is no endpoint, frees its addresses, and never says DeleteEndpoint. Yet it may
+    /// have been written, or may yet be. Committing the same transaction once more decides it; then the endpoint ends.
+    private func undo(_ transaction: Transaction, of id: String, _ key: Key) {
+        background.run(undoing(id)) {
+            while (try? await replica.commit(transaction)) == nil {
+                guard (try? await Task.sleep(for: .milliseconds(250))) != nil else { return }
+            }
+            do { try await end(id, key) } catch {
+                logger.warning(
+                    "an endpoint that could not be made waits for reconciliation",
+                    metadata: ["endpoint": "\(id.abbreviated)", "error": "\(error)"])
+            }
+        }
+    }
+
+    private func undoing(_ id: String) -> String { "undo \(id)" }
 
     private func addresses(of request: CreateEndpointRequest) throws -> [IPAddress] {
         let texts = request.addresses

@@ -73,9 +73,12 @@ public struct NetworkDriver: Sendable {
 
     /// Commits what `plan` makes of the present state, again after each conflict; `nil` from it means nothing is to do.
     ///
+    /// - Parameter ifInDoubt: learns of the transaction that the datastore got and did not answer.
     /// - Throws: as `Replica.commit` does, and the `ValidationError` of a resource that Calico would refuse.
-    func commit(_ plan: (borrowing ClusterState) throws -> sending Transaction?) async throws {
-        try await replica.commit { state -> sending Transaction? in
+    func commit(
+        ifInDoubt: (Transaction) -> Void = { _ in }, _ plan: (borrowing ClusterState) throws -> sending Transaction?
+    ) async throws {
+        try await replica.commit(ifInDoubt: ifInDoubt) { state -> sending Transaction? in
             let transaction = try plan(state)
             try transaction?.validate()
             return transaction

@@ -7,11 +7,15 @@ import Synchronization
 
 /// A store that counts its commits and fails, hangs or stops when a test says so.
 final class FaultyStore: KeyValueStore, Sendable {
+    /// What becomes of a commit that gets no answer.
+    enum Fate: CaseIterable { case done, lost }
+
     private struct State {
         var commits = 0
         var largestTransaction = 0
         var hangs = false
         var failsAfter: Int?
+        var silence: Fate?
     }
 
     private let store: SQLiteStore
@@ -29,6 +33,8 @@ final class FaultyStore: KeyValueStore, Sendable {
     func hang(_ hangs: Bool = true) { state.withLock { $0.hangs = hangs } }
     /// Commits after the next `count` fail; `nil` heals the store.
     func fail(after count: Int?) { state.withLock { $0.failsAfter = count } }
+    /// Commits get no answer from now on, whether they are carried out or not; `nil` heals the store.
+    func fallSilent(_ fate: Fate?) { state.withLock { $0.silence = fate } }
 
     func get(_ key: Key) async throws(StoreError) -> Entry? { try await store.get(key) }
     func list(under prefix: Key) async throws(StoreError) -> Snapshot { try await store.list(under: prefix) }
@@ -44,6 +50,8 @@ final class FaultyStore: KeyValueStore, Sendable {
             return left == 0
         }
         if fails { throw .unavailable("the disk is on fire") }
+        let silence = state.withLock { $0.silence }
+        if silence == .lost { throw .outcomeUnknown("the connection broke") }
         let outcome = try await store.commit(transaction)
         if case .committed = outcome {
             state.withLock { state in
@@ -51,6 +59,7 @@ final class FaultyStore: KeyValueStore, Sendable {
                 state.largestTransaction = max(state.largestTransaction, transaction.writes.count)
             }
         }
+        if silence == .done { throw .outcomeUnknown("the connection broke") }
         return outcome
     }
 
