@@ -61,6 +61,21 @@ struct PluginCalls: Sendable {
     func releaseAddress(_ address: String) async throws -> PluginReply {
         try await call("IpamDriver.ReleaseAddress", #"{"PoolID":"CalicoPoolIPv4","Address":"\#(address)"}"#)
     }
+
+    // MARK: Endpoints without a container
+
+    /// The two ids of an endpoint, as members of a request.
+    static func ids(_ number: Int, on network: String) -> String {
+        let endpoint = String(format: "%08x", number) + String(repeating: "e", count: 56)
+        return #""NetworkID":"\#(network)","EndpointID":"\#(endpoint)""#
+    }
+
+    func createEndpoint(_ number: Int, on network: String, address: String) async throws -> PluginReply {
+        let interface = #"{"Address":"\#(address)/32","MacAddress":"\#(Self.mac(number))"}"#
+        return try await call(
+            "NetworkDriver.CreateEndpoint",
+            "{\(Self.ids(number, on: network)),\"Interface\":\(interface),\"Options\":{}}")
+    }
 }
 
 /// Calls that etcd has served so far, by its own count.
@@ -86,6 +101,12 @@ extension Lab {
             return line.flatMap { $0.split(separator: " ").last }.flatMap { Double($0) }.map { Int($0) } ?? 0
         }
         return EtcdCalls(transactions: count("Txn"), ranges: count("Range"))
+    }
+
+    /// Returns once etcd answers by itself.
+    func awaitEtcd() async throws {
+        try await runOutside(
+            "until busybox wget -q -O - http://\(Lab.outside):2379/health | grep -q true; do sleep 0.05; done")
     }
 
     /// etcdctl beside the lab's etcd.

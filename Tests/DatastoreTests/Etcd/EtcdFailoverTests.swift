@@ -44,11 +44,12 @@ extension EtcdTests {
             await store.close()
         }
 
-        @Test func `with all down calls fail in time, and succeed soon after one is back`() async throws {
-            let cluster = try await EtcdCluster.start()
+        @Test(arguments: [1, 3])
+        func `with all down calls fail in time, and succeed soon after they are back`(members: Int) async throws {
+            let cluster = try await EtcdCluster.start(members: members)
             let store = cluster.store(callLimit: .seconds(1))
             _ = try await store.commit(put("/t/a", "1"))
-            cluster.members[0].kill()
+            for member in cluster.members { member.kill() }
             let clock = ContinuousClock()
             let failing = await clock.measure {
                 await #expect {
@@ -56,7 +57,7 @@ extension EtcdTests {
                 } throws: { "\($0)".contains("http://127.0.0.1:23791: connection refused; is etcd running there?") }
             }
             #expect(failing < .seconds(1.5))
-            try await cluster.start(0)
+            for index in cluster.members.indices { try await cluster.start(index) }
             try await cluster.awaitReady()
             let back = clock.now
             #expect(try await store.get(key) != nil)
