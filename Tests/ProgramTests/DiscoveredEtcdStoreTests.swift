@@ -35,7 +35,7 @@ import Testing
     }
 
     /// On an idle host watches alone notice.
-    @Test func `is looked up anew where a watch finds no member`() async throws {
+    @Test(.timeLimit(.minutes(1))) func `is looked up anew where a watch finds no member`() async throws {
         let (opened, open) = AsyncStream.makeStream(of: [EtcdSettings.Endpoint].self)
         let moved = EtcdSettings.Endpoint(usesTLS: false, host: "127.0.0.1", port: 2)
         let lookUps = Mutex(0)

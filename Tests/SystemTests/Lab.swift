@@ -86,7 +86,8 @@ struct Lab: Sendable {
 
     // MARK: Daemons
 
-    func startPlugin(_ variables: String...) async throws {
+    func startPlugin(_ variables: String...) async throws { try await startPlugin(variables) }
+    func startPlugin(_ variables: [String]) async throws {
         try await perform(["plugin_start", host] + options.settings + variables)
     }
     func stopPlugin() async throws { try await perform(["plugin_stop", host]) }

@@ -100,6 +100,13 @@ enum ConnectFailure: Error {
         where contains(alert) {
             return ("the server refused our certificate \(tls.certificateName ?? "") (\(alert))", true)
         }
+        // What `etcd --auto-tls` makes has a key on P-521, which BoringSSL does not offer.
+        if contains("ALERT_HANDSHAKE_FAILURE") {
+            return (
+                "has no kind of TLS in common with this program (the key of its certificate must be RSA, P-256 or P-384)",
+                true
+            )
+        }
         if contains("EOF during handshake") {
             return (
                 "closed the connection during the TLS handshake; if it does not speak TLS there, write http:// "

@@ -27,8 +27,8 @@ final class Certificates: Sendable {
     }
 
     /// - Parameter names: As openssl's subjectAltName.
-    func sign(_ name: String, with authority: String, names: String? = nil) throws {
-        try openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", path("\(name).key"))
+    func sign(_ name: String, with authority: String, names: String? = nil, curve: String = "prime256v1") throws {
+        try openssl("ecparam", "-name", curve, "-genkey", "-noout", "-out", path("\(name).key"))
         try openssl("req", "-new", "-key", path("\(name).key"), "-subj", "/CN=\(name)", "-out", path("\(name).csr"))
         let extensions = path("\(name).ext")
         let text = "extendedKeyUsage=serverAuth,clientAuth\n" + (names.map { "subjectAltName=\($0)\n" } ?? "")

@@ -66,6 +66,13 @@ extension EtcdTests {
             await expect(cluster, { _ in }, toSay: "https://127.0.0.1:23791", "not for 127.0.0.1")
         }
 
+        @Test func `a server whose certificate has a key of a kind that we do not know is told so`() async throws {
+            let certificates = try Certificates()
+            try certificates.sign("server", with: "ca", names: "IP:127.0.0.1", curve: "secp521r1")
+            let cluster = try await EtcdCluster.start(certificates: certificates)
+            await expect(cluster, { _ in }, toSay: "https://127.0.0.1:23791", "no kind of TLS in common", "P-256")
+        }
+
         @Test func `a wrong scheme, port or server gets a sentence that names it`() async throws {
             let plain = try await EtcdCluster.start(arguments: ["--listen-metrics-urls", "http://127.0.0.1:23850"])
             await expect(plain, { $0.endpoints[0].usesTLS = true }, toSay: "https://127.0.0.1:23791", "http://")
