@@ -167,50 +167,6 @@ import Testing
         await dataplane.stop()
     }
 
-    @Test func `publishes ports to everybody, and only by way of the host`() async throws {
-        let lab = try Lab()
-        let dataplane = lab.dataplane()
-        try lab.host.run(
-            "ip link add up0 type veth peer name out0; ip addr add 172.31.0.1/24 dev up0; ip link set up0 up")
-        let outside = try Lab.place()
-        try lab.host.run("ip link set out0 netns \(outside.process)")
-        try outside.run(
-            "ip addr add 172.31.0.2/24 dev out0; ip link set out0 up; ip route add 10.65.0.0/16 via 172.31.0.1")
-        try await dataplane.start(Self.base)
-        var (one, other) = (Self.endpoint("b1aaaaaaaaaa", 2, "blue"), Self.endpoint("r1aaaaaaaaaa", 3, "red"))
-        for endpoint in [one, other] { try await connect(dataplane, endpoint) }
-        let (a, b) = (try lab.container(one), try lab.container(other))
-        defer { lab.end(a, b, outside) }
-        one.spec.ports = [
-            .init(protocol: .tcp, port: 80, hostPort: 8080),
-            .init(protocol: .tcp, port: 80, hostPort: 8081, hostIP: "127.0.0.1"),
-        ]
-        await dataplane.apply([ClusterChange(one)])
-        let server =
-            "use IO::Socket::INET; my $s = IO::Socket::INET->new(Listen => 9, LocalPort => 80, ReuseAddr => 1) or die;"
-            + " while (my $c = $s->accept) { print $c \"hello\"; close $c }"
-        try a.run("perl -e '\(server)' >/dev/null 2>&1 & sleep 0.3")
-        for (place, target, expected) in [
-            (outside, "172.31.0.1:8080", true), (outside, "10.65.0.2:80", false), (outside, "172.31.0.1:8081", false),
-            (lab.host, "172.31.0.1:8080", true), (lab.host, "127.0.0.1:8080", true), (lab.host, "127.0.0.1:8081", true),
-            (b, "172.31.0.1:8080", true), (b, "10.65.0.2:80", false), (a, "172.31.0.1:8080", true),
-        ] {
-            #expect(try answers(place, target) == expected, "\(target) from \(place)")
-        }
-        one.spec.ports = []
-        await dataplane.apply([ClusterChange(one)])
-        #expect(try !answers(outside, "172.31.0.1:8080"))
-        try a.run("kill -9 $(ss -Hltnp | sed 's/.*pid=//; s/,.*//')")
-        await dataplane.stop()
-    }
-
-    private func answers(_ place: Lab.Place, _ target: String) throws -> Bool {
-        let client =
-            "use IO::Socket::INET; my $s = IO::Socket::INET->new(PeerAddr => \"\(target)\", Timeout => 1) or exit 1;"
-            + " print <$s>"
-        return try place.run("timeout 1 perl -e '\(client)'", expect: nil) == "hello"
-    }
-
     @Test(arguments: ["iptables-nft", "iptables-legacy"])
     func `gets through a FORWARD chain that drops, also after it was emptied`(iptables: String) async throws {
         let lab = try Lab()

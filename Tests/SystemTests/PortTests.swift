@@ -9,8 +9,10 @@ extension SystemTests.Connectivity {
     @Test func `a published port is reached from other containers, and on one address of the host alone if told so`()
         async throws
     {
-        for network in ["blue", "red"] { try await lab.createNetwork(network) }
-        let server = try await lab.startServer("b1", on: "blue", "-p 8080:80 -p 127.0.0.1:8081:80")
+        try await lab.createNetwork("blue", "--ipv6")
+        try await lab.createNetwork("red")
+        let server = try await lab.startServer(
+            "b1", on: "blue", "-p 8080:80 -p 127.0.0.1:8081:80 -p \(Lab.hostAddress):8082:80")
         let stranger = try await lab.start("r1", on: "red")
         let open = "timeout 5 wget -q -O - http://\(Lab.hostAddress):8080/"
         #expect(try await stranger.run(open) == "served", "from another network")
@@ -18,6 +20,9 @@ extension SystemTests.Connectivity {
         #expect(await stranger.isCutOff(from: server.address), "its own address stays closed")
         #expect(try await lab.run("timeout 5 busybox wget -q -O - http://127.0.0.1:8081/") == "served")
         #expect(await !lab.attempt("docker exec r1 timeout 1 wget -q -O - http://\(Lab.hostAddress):8081/").succeeded)
+        #expect(try await lab.runOutside("timeout 5 busybox wget -q -O - http://\(Lab.hostAddress):8082/") == "served")
+        #expect(
+            try await lab.runOutside("timeout 5 busybox wget -q -O - http://[\(Lab.hostAddress6)]:8080/") == "served")
     }
 
     @Test func `UDP, ranges and ephemeral ports are published, and shown where Docker shows none`() async throws {

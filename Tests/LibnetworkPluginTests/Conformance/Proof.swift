@@ -70,7 +70,9 @@ extension Proof {
             system(
                 "Connectivity",
                 "a published port is open from outside and on the host, also after a restart of the plugin"),
-            kernel("publishes ports to everybody, and only by way of the host"),
+            kernel(
+                "is open to everybody, over TCP and UDP and in both families, and only by way of the host",
+                in: "A published port"),
         ],
         89: [plugin("Published ports", "a port is free again after each way to end")],
         92: [
@@ -95,7 +97,9 @@ extension Proof {
         Proof("LibnetworkPluginTests", suite, title)
     }
     private static func system(_ suite: String, _ title: String) -> Proof { Proof("SystemTests", suite, title) }
-    private static func kernel(_ title: String) -> Proof { Proof("DataplaneTests", "The Linux dataplane", title) }
+    private static func kernel(_ title: String, in suite: String = "The Linux dataplane") -> Proof {
+        Proof("DataplaneTests", suite, title)
+    }
 }
 
 /// The sources of the tests, where a proof has to be.
