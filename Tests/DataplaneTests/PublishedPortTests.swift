@@ -55,6 +55,23 @@ import Testing
         #expect(try host.ask("tcp", "127.0.0.1", 8082) == .refusal)
         await scene.dataplane.stop()
     }
+
+    @Test func `refuses what is sent to ::1, instead of leaving it to the socket that holds the port`() async throws {
+        let scene = try await Scene()
+        defer { scene.end() }
+        let host = scene.lab.host
+        let holders = [try host.hold("tcp", 8080), try host.hold("udp", 8053)]
+        defer { holders.forEach(Lab.end) }
+        #expect(try host.ask("tcp", "::1", 8080, patience: 1) == .nothing)
+        try await scene.publish([
+            .init(protocol: .tcp, port: 80, hostPort: 8080), .init(protocol: .udp, port: 53, hostPort: 8053),
+        ])
+        for (transport, port) in [("tcp", 8080), ("udp", 8053)] {
+            #expect(try host.ask(transport, "::1", port) == .refusal)
+            #expect(try host.ask(transport, "2001:db8::1", port) == .answer)
+        }
+        await scene.dataplane.stop()
+    }
 }
 
 /// A host with a neighbour, and two containers that may not talk to each other. One of them serves TCP on port 80 and
@@ -141,6 +158,15 @@ extension Lab.Place {
             """,
         ])
         try awaitSocket("udp", 53)
+        return program
+    }
+
+    /// Starts a program that has a port and never answers there.
+    fileprivate func hold(_ transport: String, _ port: Int) throws -> Int32 {
+        let listen = transport == "tcp" ? "Listen => 1" : "Proto => \"udp\""
+        let socket = "IO::Socket::IP->new(\(listen), LocalHost => \"::\", LocalPort => \(port), V6Only => 1)"
+        let program = try start(["perl", "-e", "use IO::Socket::IP; my $s = \(socket) or die; sleep 600"])
+        try awaitSocket(transport, port)
         return program
     }
 

@@ -23,6 +23,11 @@ extension SystemTests.Connectivity {
         #expect(try await lab.runOutside("timeout 5 busybox wget -q -O - http://\(Lab.hostAddress):8082/") == "served")
         #expect(
             try await lab.runOutside("timeout 5 busybox wget -q -O - http://[\(Lab.hostAddress6)]:8080/") == "served")
+        // ::1 leads to no container; whoever tries it first must be told at once, to go on to 127.0.0.1.
+        for address in ["::1/8080", "127.0.0.1/8082"] {
+            let refused = await lab.attempt("timeout 20 bash -c '</dev/tcp/\(address)'")
+            #expect(refused.errors.contains("Connection refused"), "\(address): \(refused.errors)")
+        }
     }
 
     @Test func `UDP, ranges and ephemeral ports are published, and shown where Docker shows none`() async throws {

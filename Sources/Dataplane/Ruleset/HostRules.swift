@@ -25,8 +25,10 @@ enum HostRules {
     static func internals(_ family: IPAddress.Family) -> String { "internal\(family.number)" }
     /// What passes published ports on. Felix has nothing like it, so it stays where Felix is the master.
     static let publishing = Set(
-        ["publish-incoming", "publish-outgoing", "publish", "publish-return"]
-            + IPAddress.Family.allCases.flatMap { [published($0), publishedAnywhere($0), loop($0)] })
+        ["publish-incoming", "publish-outgoing", "publish", "publish-refuse", "publish-return"]
+            + IPAddress.Family.allCases.flatMap {
+                [published($0), publishedAnywhere($0), publishedTargets($0), loop($0)]
+            })
     static let dockerInterfaces = "docker-interfaces"
     static let egress = "from-endpoint"
     static let ingress = "to-endpoint"
@@ -76,8 +78,9 @@ enum HostRules {
             "endpoint-to-host": .init(
                 rules: [known] + housekeeping + (options.endpointToHost == .drop ? ["counter drop"] : [])),
             "publish-incoming": base("nat", "prerouting", -105, notLoopback + [published]),
-            "publish-outgoing": base("nat", "output", -105, ["ip6 daddr ::1 return", published]),
+            "publish-outgoing": base("nat", "output", -105, published),
             "publish": .init(rules: publish),
+            "publish-refuse": base("filter", "output", -11, refuseLoopback6),
             "publish-return": base("nat", "postrouting", 94, publishReturn),
             "postrouting": base("nat", "postrouting", 95, masquerade),
         ]
@@ -95,9 +98,18 @@ enum HostRules {
         ]
     }
 
+    /// IPv6 has no route_localnet: what a container answers finds no way back to `::1`. A refusal makes clients of
+    /// `localhost` go on to 127.0.0.1; the socket that holds the port would keep them waiting.
+    private static let refuseLoopback6 = [
+        "ip6 saddr ::1 \(cameThroughPort(.v6)) meta l4proto tcp reject with tcp reset",
+        "ip6 saddr ::1 \(cameThroughPort(.v6)) reject with icmpx type port-unreachable",
+    ]
+
     /// A published port is open to all, but only by the way of its publication.
-    private static let publishedPorts = IPAddress.Family.allCases.map { family in
-        "ct status dnat \(family.keyword) daddr . meta l4proto . th dport @\(publishedTargets(family)) accept"
+    private static let publishedPorts = IPAddress.Family.allCases.map { "\(cameThroughPort($0)) accept" }
+
+    private static func cameThroughPort(_ family: IPAddress.Family) -> String {
+        "ct status dnat \(family.keyword) daddr . meta l4proto . th dport @\(publishedTargets(family))"
     }
 
     private static func base(_ type: String, _ hook: String, _ priority: Int, _ rules: String...) -> Ruleset.Chain {
