@@ -128,6 +128,7 @@ extension `The ruleset of`.Situation {
                     .init(protocol: .tcp, port: 80, hostPort: 8081, hostIP: "127.0.0.1"),
                     .init(protocol: .udp, port: 53, hostPort: 5353, hostIP: "0.0.0.0"),
                     .init(protocol: .udp, port: 53, hostPort: 53, hostIP: "2001:db8::1"),
+                    .init(protocol: .sctp, port: 90, hostPort: 9090),
                     .init(name: "web", protocol: .tcp, port: 80),
                     .init(protocol: .tcp, port: 80, hostPort: 9999, hostIP: "nonsense"),
                 ])),

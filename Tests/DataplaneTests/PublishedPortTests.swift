@@ -72,6 +72,18 @@ import Testing
         }
         await scene.dataplane.stop()
     }
+
+    @Test func `carries SCTP both ways`() async throws {
+        let scene = try await Scene()
+        defer { scene.end() }
+        try await scene.publish([.init(protocol: .sctp, port: 90, hostPort: 8090)])
+        let server = scene.server
+        let arrival = Task.detached { try server.run("timeout 10 perl -e '\(SCTP.server(port: 90))'") }
+        let answer = try scene.outside.run("timeout 10 perl -e '\(SCTP.client(to: "172.31.0.1", port: 8090))'")
+        #expect(try await arrival.value == "10.65.0.2:90")
+        #expect(answer == "172.31.0.1:8090")
+        await scene.dataplane.stop()
+    }
 }
 
 /// A host with a neighbour, and two containers that may not talk to each other. One of them serves TCP on port 80 and
@@ -174,5 +186,62 @@ extension Lab.Place {
         try run(
             "for i in $(seq 500); do ss -Hln --\(transport) 'sport = :\(port)' | grep -q . && exit; sleep 0.02; done; exit 1"
         )
+    }
+}
+
+/// Both ends of an SCTP handshake's first half, on raw sockets: the kernel may have no SCTP of its own.
+private enum SCTP {
+    /// INIT is chunk 1, its answer chunk 2 (RFC 9260, 3.3.2 and 3.3.3). A wrong checksum, CRC32c, is refused by conntrack.
+    private static let packets = """
+        use Socket;
+        sub crc32c {
+            my $sum = 0xffffffff;
+            for my $byte (unpack "C*", $_[0]) {
+                $sum ^= $byte;
+                $sum = $sum & 1 ? $sum >> 1 ^ 0x82f63b78 : $sum >> 1 for 1..8;
+            }
+            ~$sum & 0xffffffff;
+        }
+        sub packet {
+            my ($from, $to, $tag, $chunk) = @_;
+            my $packet = pack "nnNN CCnNNnnN", $from, $to, $tag, 0, $chunk, 0, 20, 7, 65536, 1, 1, 1;
+            substr($packet, 8, 4) = pack "V", crc32c($packet);
+            $packet;
+        }
+        sub parts {
+            my $header = 4 * (15 & ord $_[0]);
+            (inet_ntoa(substr $_[0], 16, 4), unpack "nnNNC", substr $_[0], $header);
+        }
+        socket my $socket, PF_INET, SOCK_RAW, 132 or die "socket: $!";
+
+        """
+
+    /// Answers one INIT; prints where that went.
+    static func server(port: Int) -> String {
+        packets + """
+            while (my $from = recv $socket, my $packet, 999, 0) {
+                my ($address, $source, $port, $tag, $sum, $chunk) = parts($packet);
+                next unless $chunk == 1 && $port == \(port);
+                send $socket, packet($port, $source, 7, 2), 0, $from;
+                print "$address:$port";
+                exit;
+            }
+            """
+    }
+
+    /// Sends INIT until something comes back; prints from where.
+    static func client(to address: String, port: Int) -> String {
+        packets + """
+            for (1..50) {
+                send $socket, packet(5000, \(port), 0, 1), 0, sockaddr_in(0, inet_aton("\(address)")) or die "send: $!";
+                my $ready = "";
+                vec($ready, fileno $socket, 1) = 1;
+                next unless select $ready, undef, undef, 0.2;
+                my $from = recv $socket, my $packet, 999, 0;
+                my (undef, $source) = parts($packet);
+                print inet_ntoa((sockaddr_in $from)[1]) . ":$source";
+                exit;
+            }
+            """
     }
 }
