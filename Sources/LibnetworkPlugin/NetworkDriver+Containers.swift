@@ -48,9 +48,8 @@ extension NetworkDriver {
         of id: String, network: String, name known: String? = nil
     ) async throws -> WorkloadEndpoint? {
         guard let seen = try endpoint(id)?.value else { return nil }
-        var name = known ?? seen.containerName
-        if name == nil { name = try await engine.lookUp(network)?.containers[id]?.name }
-        guard let name, let container = try await engine.container(named: name) else { return nil }
+        let found = try await container(of: id, network: network, name: known ?? seen.containerName)
+        guard let container = found else { return nil }
         let labels = ContainerLabels(container.labels)
         try await commit { state in
             state.changing(seen.key) { endpoint in
@@ -60,9 +59,20 @@ extension NetworkDriver {
         }
         for problem in labels.problems {
             logger.warning(
-                "a label of a container is left out", metadata: ["container": "\(name)", "label": "\(problem)"])
+                "a label of a container is left out",
+                metadata: ["container": "\(container.name)", "label": "\(problem)"])
         }
         return try endpoint(id)?.value
+    }
+
+    /// The container that an endpoint belongs to; `nil` where the engine does not know yet.
+    /// - Parameter name: the container's, where it is known.
+    /// - Throws: where the engine gives no answer.
+    func container(of id: String, network: String, name known: String?) async throws -> EngineContainer? {
+        var name = known
+        if name == nil { name = try await engine.lookUp(network)?.containers[id]?.name }
+        guard let name else { return nil }
+        return try await engine.container(named: name)
     }
 
     /// For engines that cannot tell within Join. The endpoint's change reaches the dataplane as any other's does.

@@ -14,7 +14,8 @@ extension NetworkDriver {
         guard request.options["com.docker.network.portmap"]?.array?.isEmpty == false else { return EmptyReply() }
         guard let endpoint = try endpoint(request.endpointID)?.value else { throw unknownEndpoint(request.endpointID) }
         let bindings = try PortBinding.bindings(in: request.options, families: endpoint.families)
-        let published = try await take(bindings, for: request.endpointID)
+        try await settleUnservable(bindings.filter { !$0.isServable }, of: endpoint, request)
+        let published = try await take(bindings.filter(\.isServable), for: request.endpointID)
         do { try await setPublished(published, request.endpointID) } catch {
             await ports.release(request.endpointID)
             throw error
@@ -24,6 +25,38 @@ extension NetworkDriver {
 
     private func unknownEndpoint(_ endpointID: String) -> PluginError {
         PluginError("endpoint \(endpointID.abbreviated) is not known on node \(node)")
+    }
+
+    /// What cannot be published here, because the host's address is of a family that the container has on other networks
+    /// at most. An engine sends all ports to each of a container's gateways, from 28 on one for each family, and also to
+    /// those that are gateways only until the container has joined its next network (seen on 28.5).
+    ///
+    /// - Throws: where there is no other network.
+    private func settleUnservable(
+        _ bindings: [PortBinding], of endpoint: WorkloadEndpoint, _ request: EndpointRequest
+    ) async throws {
+        for binding in bindings {
+            let family = binding.families == [.v4] ? "IPv6" : "IPv4"
+            guard await mayHaveOtherNetworks(endpoint, request) else {
+                throw PluginError(
+                    "cannot publish \(binding.words): the container has no \(family) address; name another address of "
+                        + "this host or none, or give the container a network with \(family)")
+            }
+            logger.notice(
+                "a port is not published by way of this network",
+                metadata: [
+                    "endpoint": "\(request.endpointID.abbreviated)", "port": "\(binding.words)",
+                    "reason": "the container has no \(family) address on it",
+                ])
+        }
+    }
+
+    /// Also where nobody knows.
+    private func mayHaveOtherNetworks(_ endpoint: WorkloadEndpoint, _ request: EndpointRequest) async -> Bool {
+        if endpoint.sandbox != nil { return true }
+        let container = try? await self.container(
+            of: request.endpointID, network: request.networkID, name: endpoint.containerName)
+        return container.map { $0.networks.count != 1 } ?? true
     }
 
     /// Engines that were killed, and those whose words did not reach us, never give ports back: what stands in the way

@@ -30,13 +30,34 @@ struct PortBinding: Hashable {
             }
             let first = entry.port("HostPort") ?? 0
             let last = max(first, entry.port("HostPortEnd") ?? first)
-            let hostIP = entry["HostIP"]?.string ?? ""
-            guard hostIP.isEmpty || IPAddress(hostIP) != nil else {
-                throw PluginError("\"\(hostIP)\" is not an address of this host to publish a port on")
-            }
-            return PortBinding(
-                protocolNumber: proto, port: port, hostIP: hostIP, hostPorts: first...last, families: families)
+            let binding = PortBinding(
+                protocolNumber: proto, port: port, hostIP: entry["HostIP"]?.string ?? "", hostPorts: first...last,
+                families: families)
+            try binding.checkHostAddress()
+            return binding
         }
+    }
+
+    private func checkHostAddress() throws {
+        guard !hostIP.isEmpty else { return }
+        guard let hostAddress else {
+            throw PluginError("\"\(hostIP)\" is not an address of this host to publish a port on")
+        }
+        if hostAddress.family == .v6, hostAddress.isLoopback {
+            throw PluginError(
+                "cannot publish \(words): Linux takes no answers for ::1 from containers; name 127.0.0.1 or another "
+                    + "address of this host")
+        }
+    }
+
+    /// The one that it is to be published on, where not on all.
+    var hostAddress: IPAddress? { IPAddress(hostIP) }
+    /// Whether the container has an address of the same family as the host's.
+    var isServable: Bool { hostAddress.map { families.contains($0.family) } ?? true }
+    /// For bindings to one address: the container's port, and that address.
+    var words: String {
+        let place = hostAddress?.family == .v6 ? "[\(hostIP)]" : hostIP
+        return "the container's port \(port)/\(transport.text) on \(place)"
     }
 
     var transport: ProtocolMatch { protocolNumber == 6 ? .tcp : protocolNumber == 17 ? .udp : .sctp }
@@ -133,9 +154,7 @@ actor PortReservations {
 
     /// One socket per family the binding covers. The second family may be missing on the host.
     private func bind(_ binding: PortBinding, to port: UInt16) throws(PortUnavailable) -> [Int32] {
-        if let address = IPAddress(binding.hostIP) {
-            return binding.families.contains(address.family) ? [try open(binding, address, port)] : []
-        }
+        if let address = binding.hostAddress { return [try open(binding, address, port)] }
         let anywhere = binding.families.map { IPAddress(family: $0, value: 0) }
         let first = try open(binding, anywhere[0], port)
         guard anywhere.count == 2 else { return [first] }

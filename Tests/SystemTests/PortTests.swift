@@ -30,6 +30,16 @@ extension SystemTests.Connectivity {
         }
     }
 
+    @Test func `a port on a host address that leads to no container is refused with the reason`() async throws {
+        try await lab.createNetwork("blue")
+        for (address, reason) in [
+            ("[::1]", "Linux takes no answers for ::1"), ("[\(Lab.hostAddress6)]", "the container has no IPv6 address"),
+        ] {
+            let refused = await lab.attempt("docker run --rm --network blue -p \(address):8080:80 bb true")
+            #expect(refused.errors.contains(reason), "\(refused.errors)")
+        }
+    }
+
     @Test func `UDP, ranges and ephemeral ports are published, and shown where Docker shows none`() async throws {
         try await lab.createNetwork("blue")
         let first = try await lab.startServer("b1", on: "blue", "-p 8090-8091:80 -p 9053:53/udp -p 80")

@@ -8,11 +8,14 @@ public struct EngineContainer: Hashable, Sendable {
     public let id: String
     public let name: String
     public let labels: [String: String]
+    /// Names of the networks that it is on, or will be once it has started.
+    public let networks: Set<String>
 
-    public init(id: String, name: String, labels: [String: String] = [:]) {
+    public init(id: String, name: String, labels: [String: String] = [:], networks: Set<String> = []) {
         self.id = id
         self.name = name
         self.labels = labels
+        self.networks = networks
     }
 }
 
@@ -24,7 +27,11 @@ extension EngineAPI {
         let (status, body) = try await get(path)
         guard status == 200 else { throw PluginError("the engine answered \(status) to GET /containers/json") }
         let found = try JSONDecoder().decode([Listed].self, from: body).first { $0.Names?.contains("/" + name) == true }
-        return found.map { EngineContainer(id: $0.Id, name: name, labels: $0.Labels ?? [:]) }
+        return found.map {
+            EngineContainer(
+                id: $0.Id, name: name, labels: $0.Labels ?? [:],
+                networks: Set(($0.NetworkSettings?.Networks ?? [:]).keys))
+        }
     }
 
     /// The filter is a regular expression on the name with its slash; `nil` for what is no name (moby
@@ -42,4 +49,10 @@ private struct Listed: Decodable {
     let Id: String
     let Names: [String]?
     let Labels: [String: String]?
+    let NetworkSettings: Settings?
+
+    struct Settings: Decodable {
+        struct Endpoint: Decodable {}
+        let Networks: [String: Endpoint?]?
+    }
 }

@@ -124,6 +124,7 @@ import Testing
         (#"{"Proto":6,"Port":70000}"#, "without protocol or port"),
         (#"{"Proto":6,"Port":80,"HostIP":"here"}"#, "\"here\" is not an address"),
         (#"{"Proto":6,"Port":80,"HostIP":"203.0.113.7","HostPort":8080}"#, "on 203.0.113.7"),
+        (#"{"Proto":6,"Port":81,"HostIP":"::1","HostPort":8081}"#, "port 81/tcp on [::1]: Linux takes no answers"),
     ])
     func `a malformed mapping is refused in words`(_ entry: String, _ words: String) async throws {
         let plugin = try await Plugin.fresh()
@@ -131,6 +132,33 @@ import Testing
         try await life.start(plugin)
         let reply = try await life.program(plugin, ports: "[\(entry)]")
         #expect(reply.refusal?.contains(words) == true, "\(reply)")
+    }
+
+    @Test(arguments: [
+        ("CalicoPoolIPv4", "::", "the container's port 80/tcp on [::]: the container has no IPv6 address"),
+        ("CalicoPoolIPv6", "127.0.0.1", "the container's port 80/tcp on 127.0.0.1: the container has no IPv4 address"),
+    ])
+    func `a host address that the container has no like of is refused, or left to its other networks`(
+        _ pool: String, _ address: String, _ words: String
+    ) async throws {
+        let log = RecordedLog()
+        let plugin = try await Plugin.fresh(logger: log.logger)
+        let life = Life(1, pools: [pool])
+        try await life.start(plugin)
+        let both = "[\(binding(0, ip: address)),\(binding(0, container: 81))]"
+        plugin.engine.learn("web", of: life, networks: ["blue"])
+        let reply = try await life.program(plugin, ports: both)
+        #expect(reply.refusal?.contains("cannot publish \(words)") == true, "\(reply)")
+        #expect(try ports(life, plugin) == [])
+        plugin.engine.learn("web", of: life, networks: ["blue", "red"])
+        for isSilent in [false, true] {
+            plugin.engine.fallSilent(isSilent)
+            #expect(try await life.program(plugin, ports: both).status == 200)
+            let recorded = try #require(try plugin.endpoint(life.endpoint)?.spec.ports)
+            #expect(recorded.map(\.port) == [81] && recorded[0].hostPort ?? 0 > 0, "\(recorded)")
+        }
+        let lines = log.lines.filter { $0.hasPrefix("a port is not published by way of this network") }
+        #expect(lines.count == 2 && lines[0].contains("port=the container's port 80/tcp on "), "\(lines)")
     }
 
     @Test func `UDP and TCP share a number`() async throws {
@@ -149,10 +177,10 @@ import Testing
         try await life.start(plugin)
         let (any, local, local6) = (try HostPort.free(), try HostPort.free(), try HostPort.free())
         let udp = #"{"Proto":17,"Port":53,"HostIP":"127.0.0.1","HostPort":\#(local)}"#
-        let bindings = [binding(any), udp, binding(local6, container: 81, ip: "::1")].joined(separator: ",")
+        let bindings = [binding(any), udp, binding(local6, container: 81, ip: "::")].joined(separator: ",")
         #expect(try await life.program(plugin, ports: "[\(bindings)]").status == 200)
         let annotation = { try plugin.endpoint(life.endpoint)?.metadata.annotations["org.projectcalico.ports"] }
-        #expect(try annotation() == "\(any)->80/tcp, 127.0.0.1:\(local)->53/udp, [::1]:\(local6)->81/tcp")
+        #expect(try annotation() == "\(any)->80/tcp, 127.0.0.1:\(local)->53/udp, [::]:\(local6)->81/tcp")
         _ = try await life.revoke(plugin)
         #expect(try annotation() == nil)
     }

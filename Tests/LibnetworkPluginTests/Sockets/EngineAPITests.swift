@@ -121,14 +121,19 @@ import Testing
     @Test func `a container is looked for by its whole name, in the list, whatever its state`() async throws {
         let list = #"""
             [{"Id":"1111","Names":["/web/alias","/other"],"Labels":{}},
-            {"Id":"2222","Names":["/web.1-a_b"],"Labels":{"org.projectcalico.label.role":"db"},"State":"created"},
+            {"Id":"2222","Names":["/web.1-a_b"],"Labels":{"org.projectcalico.label.role":"db"},"State":"created",
+            "NetworkSettings":{"Networks":{"blue":{"EndpointID":""},"red":null}}},
             {"Id":"3333","Names":null,"Labels":null}]
             """#
         let path = "/containers/json?all=1&filters=%7B%22name%22%3A%5B%22%5E%2Fweb%5B.%5D1-a_b%24%22%5D%7D"
         let container = try await asking(Self.reply("200 OK", list), path: path) {
             try await $0.container(named: "web.1-a_b")
         }.get()
-        #expect(container == .init(id: "2222", name: "web.1-a_b", labels: ["org.projectcalico.label.role": "db"]))
+        #expect(
+            container
+                == .init(
+                    id: "2222", name: "web.1-a_b", labels: ["org.projectcalico.label.role": "db"],
+                    networks: ["blue", "red"]))
         #expect(path.removingPercentEncoding?.hasSuffix(#"filters={"name":["^/web[.]1-a_b$"]}"#) == true)
     }
 

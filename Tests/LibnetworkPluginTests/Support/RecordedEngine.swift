@@ -48,9 +48,10 @@ final class RecordedEngine: NetworkDirectory, Sendable {
 
     /// The container of `life`: starting, or running where it `isRunning`. Engines tell its id by its network only then.
     func learn(
-        _ name: String, of life: Life, labels: [String: String] = [:], isRunning: Bool = false
+        _ name: String, of life: Life, labels: [String: String] = [:], networks: Set<String> = [],
+        isRunning: Bool = false
     ) {
-        let container = EngineContainer(id: "id-of-\(name)", name: name, labels: labels)
+        let container = EngineContainer(id: "id-of-\(name)", name: name, labels: labels, networks: networks)
         state.withLock { state in
             state.containers[name] = container
             var network = state.networks[life.network] ?? EngineNetwork(name: "web")
