@@ -51,12 +51,14 @@ struct NetworkOptions {
     }
 
     /// Driver options of one endpoint: other keys there belong to the engine or to other drivers.
+    ///
+    /// - Throws: naming every option that is not known, or the one that is malformed.
     init(endpoint options: [String: JSONValue]) throws {
-        for (key, value) in options where key.hasPrefix("org.projectcalico.") {
-            guard key != Self.poolKey, try take(key, value.optionText) else {
-                let keys = OptionKeys([Self.profileKey], prefix: Self.labelPrefix)
-                throw PluginError("the calico driver knows no endpoint option \(keys.refusal(of: [key]))")
-            }
+        let ours = options.filter { $0.key.hasPrefix("org.projectcalico.") }.sorted { $0.key < $1.key }
+        let unknown = try ours.filter { try $0.key == Self.poolKey || !take($0.key, $0.value.optionText) }.map(\.key)
+        guard unknown.isEmpty else {
+            let keys = OptionKeys([Self.profileKey], prefix: Self.labelPrefix)
+            throw PluginError("the calico driver knows no endpoint option \(keys.refusal(of: unknown))")
         }
     }
 

@@ -78,6 +78,17 @@ import Testing
         try await plugin.expectNothingLeft()
     }
 
+    @Test func `an endpoint's unknown options are refused all at once, in order`() async throws {
+        let plugin = try await Plugin.fresh()
+        let keys = ["org.projectcalico.profil", "org.projectcalico.lable.tier", "org.projectcalico.pool"]
+        let options = keys.map { #""\#($0)":"x""# }.joined(separator: ",")
+        let reply = try await plugin.call("NetworkDriver.CreateEndpoint", Sample.endpoint(options: "{\(options)}"))
+        let words =
+            "org.projectcalico.lable.tier (do you mean org.projectcalico.label.tier?), org.projectcalico.pool, "
+            + "org.projectcalico.profil (do you mean org.projectcalico.profile?); it knows"
+        #expect(reply.refusal?.contains("no endpoint option \(words)") == true, "\(reply)")
+    }
+
     @Test(arguments: [
         ("org.projectcalico.pol", "(do you mean org.projectcalico.pool?); it knows org.projectcalico.pool"),
         ("pool", "knows no --ipam-opt pool (do you mean org.projectcalico.pool?)"),
