@@ -41,7 +41,7 @@ public struct IPAMDriver: Sendable {
     // MARK: Pools
 
     func requestPool(_ request: RequestPoolRequest) async throws -> RequestPoolReply {
-        try refuseUnknown(request.options)
+        try settleUnknown(request.options)
         let asked = try parse(request)
         let family: IPAddress.Family = asked?.family ?? (request.isV6 ? .v6 : .v4)
         let named = try await namedPools(request.options, family)
@@ -121,13 +121,10 @@ public struct IPAMDriver: Sendable {
         return pool
     }
 
-    /// Engines add keys of their own with every release; only ours and plain ones are worth a refusal.
-    private func refuseUnknown(_ options: [String: String]) throws {
-        let unknown = options.keys.filter {
-            !$0.hasPrefix("com.docker.network.") && $0 != "RequestAddressType" && $0 != NetworkOptions.poolKey
-        }
-        let keys = OptionKeys([NetworkOptions.poolKey])
-        guard unknown.isEmpty else { throw PluginError("calico-ipam knows no --ipam-opt \(keys.refusal(of: unknown))") }
+    private func settleUnknown(_ options: [String: String]) throws {
+        let unknown = options.keys.filter { $0 != "RequestAddressType" && $0 != NetworkOptions.poolKey }
+        try OptionKeys([NetworkOptions.poolKey]).settle(
+            unknown, in: "IPAM option", refusal: "calico-ipam knows no --ipam-opt", logger)
     }
 
     // MARK: Addresses

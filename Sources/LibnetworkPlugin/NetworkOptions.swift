@@ -30,15 +30,7 @@ struct NetworkOptions {
             if try !take(key, text) { unknown.append(key) }
         }
         let keys = OptionKeys([Self.mtuKey, Self.prefixKey, Self.profileKey, Self.poolKey], prefix: Self.labelPrefix)
-        for key in unknown where key.hasPrefix("com.docker.network.") {
-            var metadata: Logger.Metadata = ["option": "\(key)"]
-            metadata["nearest"] = keys.nearest(to: key).map { "\($0)" }
-            logger.info("network option has no effect here", metadata: metadata)
-        }
-        unknown.removeAll { $0.hasPrefix("com.docker.network.") }
-        guard unknown.isEmpty else {
-            throw PluginError("the calico driver knows no option \(keys.refusal(of: unknown))")
-        }
+        try keys.settle(unknown, in: "network option", refusal: "the calico driver knows no option", logger)
     }
 
     /// The options of a network as its record has them: they were checked, and remarked upon, when it was made.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import Logging
+
 /// The option keys that are known at one place, for the person who typed another one.
 struct OptionKeys {
     private let keys: [String]
@@ -21,6 +23,24 @@ struct OptionKeys {
         }
         return candidates.first { $0.hasSuffix(".\(key.lowercased())") }
             ?? Nearest.word(to: key, in: candidates, limit: 3)
+    }
+
+    /// Answers for keys that are not known. Those of Docker's own name space may be meant for other drivers, and engines
+    /// add some with every release: they are logged, without effect.
+    ///
+    /// - Parameters:
+    ///   - place: where they were found, `network option`.
+    ///   - refusal: the beginning of a sentence that refuses the others, `the calico driver knows no option`.
+    /// - Throws: naming all others.
+    func settle(_ unknown: [String], in place: String, refusal: String, _ logger: Logger) throws {
+        let isDockers = { (key: String) in key.hasPrefix("com.docker.network.") }
+        for key in unknown.filter(isDockers).sorted() {
+            var metadata: Logger.Metadata = ["option": "\(key)"]
+            metadata["nearest"] = nearest(to: key).map { "\($0)" }
+            logger.info("\(place) has no effect here", metadata: metadata)
+        }
+        let others = unknown.filter { !isDockers($0) }
+        guard others.isEmpty else { throw PluginError("\(refusal) \(self.refusal(of: others))") }
     }
 
     /// The end of a sentence that refuses `unknown`, sorted, each with what was probably meant, and what is known.

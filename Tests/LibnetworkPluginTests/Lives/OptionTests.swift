@@ -89,6 +89,24 @@ import Testing
         #expect(reply.refusal?.contains("no endpoint option \(words)") == true, "\(reply)")
     }
 
+    @Test func `unknown options of Docker's own have no effect, and the log says so`() async throws {
+        let log = RecordedLog()
+        let plugin = try await Plugin.fresh(logger: log.logger)
+        let options = #"{"com.docker.network.driver.mtuu":"1400","com.docker.network.bridge.name":"br7"}"#
+        let replies = [
+            try await plugin.call("IpamDriver.RequestPool", Sample.pool("", options: options)),
+            try await plugin.call("NetworkDriver.CreateNetwork", Sample.create(generic: options)),
+        ]
+        for reply in replies { #expect(reply.status == 200, "\(reply)") }
+        #expect(
+            log.lines.filter { $0.contains("has no effect here") } == [
+                "IPAM option has no effect here option=com.docker.network.bridge.name",
+                "IPAM option has no effect here option=com.docker.network.driver.mtuu",
+                "network option has no effect here option=com.docker.network.bridge.name",
+                "network option has no effect here nearest=com.docker.network.driver.mtu option=com.docker.network.driver.mtuu",
+            ])
+    }
+
     @Test(arguments: [
         ("org.projectcalico.pol", "(do you mean org.projectcalico.pool?); it knows org.projectcalico.pool"),
         ("pool", "knows no --ipam-opt pool (do you mean org.projectcalico.pool?)"),
