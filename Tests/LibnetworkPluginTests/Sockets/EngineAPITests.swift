@@ -109,7 +109,7 @@ import Testing
     func `an engine that is not there is named, with the kernel's reason`(_ text: String, _ reason: String) async throws
     {
         let address = try #require(EngineAPI.Address(text))
-        await #expect { try await EngineAPI(address).lookUp(Sample.network) } throws: {
+        await #expect { try await EngineAPI(address, limit: .seconds(20)).lookUp(Sample.network) } throws: {
             "\($0)" == "no engine answers at \(text): \(reason)"
         }
     }
