@@ -35,20 +35,20 @@ extension NetworkDriver {
     private func settleUnservable(
         _ bindings: [PortBinding], of endpoint: WorkloadEndpoint, _ request: EndpointRequest
     ) async throws {
-        for binding in bindings {
-            let family = binding.families == [.v4] ? "IPv6" : "IPv4"
-            guard await mayHaveOtherNetworks(endpoint, request) else {
-                throw PluginError(
-                    "cannot publish \(binding.words): the container has no \(family) address; name another address of "
-                        + "this host or none, or give the container a network with \(family)")
-            }
-            logger.notice(
-                "a port is not published by way of this network",
-                metadata: [
-                    "endpoint": "\(request.endpointID.abbreviated)", "port": "\(binding.words)",
-                    "reason": "the container has no \(family) address on it",
-                ])
+        guard let first = bindings.first else { return }
+        let family = first.families == [.v4] ? "IPv6" : "IPv4"
+        guard await mayHaveOtherNetworks(endpoint, request) else {
+            throw PluginError(
+                "cannot publish \(first.words): the container has no \(family) address; name another address of this "
+                    + "host or none, or give the container a network with \(family)")
         }
+        logger.notice(
+            "ports are not published by way of this network",
+            metadata: [
+                "endpoint": "\(request.endpointID.abbreviated)",
+                "ports": "\(bindings.map(\.words).joined(separator: ", "))",
+                "reason": "the container has no \(family) address on it",
+            ])
     }
 
     /// Also where nobody knows.

@@ -157,8 +157,8 @@ import Testing
             let recorded = try #require(try plugin.endpoint(life.endpoint)?.spec.ports)
             #expect(recorded.map(\.port) == [81] && recorded[0].hostPort ?? 0 > 0, "\(recorded)")
         }
-        let lines = log.lines.filter { $0.hasPrefix("a port is not published by way of this network") }
-        #expect(lines.count == 2 && lines[0].contains("port=the container's port 80/tcp on "), "\(lines)")
+        let lines = log.lines.filter { $0.hasPrefix("ports are not published by way of this network") }
+        #expect(lines.count == 2 && lines[0].contains("ports=the container's port 80/tcp on "), "\(lines)")
     }
 
     @Test func `UDP and TCP share a number`() async throws {
