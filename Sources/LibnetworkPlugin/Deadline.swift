@@ -3,6 +3,7 @@
 
 import NIOCore
 import NIOPosix
+import ServiceLifecycle
 import Synchronization
 
 /// Time ran out.
@@ -13,9 +14,11 @@ struct DeadlineExceeded: Error, CustomStringConvertible {
 /// Answers within `limit`, whatever `operation` does: at the deadline it is cancelled, and its caller goes on without
 /// waiting for it to notice. An operation that holds something for its caller must give it back when cancelled.
 ///
-/// - Parameter executor: runs the operation; without one, Swift's own does.
+/// - Parameters:
+///   - grace: what is left of the limit once the process is told to stop.
+///   - executor: runs the operation; without one, Swift's own does.
 func withDeadline<Success: Sendable>(
-    _ limit: Duration, on executor: EventLoopTaskExecutor? = nil,
+    _ limit: Duration, grace: Duration? = nil, on executor: EventLoopTaskExecutor? = nil,
     _ operation: @escaping @Sendable () async throws -> Success
 ) async throws -> Success {
     let race = Race<Success>()
@@ -30,7 +33,15 @@ func withDeadline<Success: Sendable>(
     }
     defer { timer.cancel() }
     return try await withTaskCancellationHandler {
-        try await race.outcome()
+        guard let grace else { return try await race.outcome() }
+        return try await withGracefulShutdownHandler {
+            try await race.outcome()
+        } onGracefulShutdown: {
+            loop.scheduleTask(in: .nanoseconds(Int64(grace / .nanoseconds(1)))) {
+                work.cancel()
+                race.finish(.failure(CancellationError()))
+            }
+        }
     } onCancel: {
         work.cancel()
     }

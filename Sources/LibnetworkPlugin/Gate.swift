@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import ServiceLifecycle
+
 /// Holds requests back until the daemon has read its state: the sockets accept at once, answers wait for this.
 public actor Gate {
     private var isOpen = false
@@ -22,9 +24,13 @@ public actor Gate {
 
     /// Returns once the gate is open.
     ///
-    /// - Throws: `CancellationError`.
+    /// - Throws: `CancellationError`, also where the process is told to stop: then nobody is left to open it.
     func pass() async throws {
         if isOpen { return }
+        try await cancelWhenGracefulShutdown { try await self.wait() }
+    }
+
+    private func wait() async throws {
         let id = next
         next += 1
         try await withTaskCancellationHandler {

@@ -13,6 +13,7 @@ public struct PluginResponder: HTTPResponder {
     private let routes: PluginRoutes
     private let gate: Gate
     private let limit: Duration
+    private let grace: Duration
     let executor: EventLoopTaskExecutor
     private let logger: Logger
 
@@ -22,14 +23,18 @@ public struct PluginResponder: HTTPResponder {
     /// - Parameters:
     ///   - gate: opens when the daemon has read its state.
     ///   - limit: within which every request is answered.
+    ///   - grace: within which those under way are answered that the process is told to stop among. Shorter than what
+    ///     the servers get for their end, or nobody is there to send the answer.
     ///   - executor: runs the requests.
     public init(
-        routes: PluginRoutes, gate: Gate, limit: Duration, on executor: EventLoopTaskExecutor, logger: Logger
+        routes: PluginRoutes, gate: Gate, limit: Duration, grace: Duration = .seconds(7),
+        on executor: EventLoopTaskExecutor, logger: Logger
     ) {
         self.executor = executor
         self.routes = routes
         self.gate = gate
         self.limit = limit
+        self.grace = grace
         self.logger = logger
     }
 
@@ -79,7 +84,7 @@ public struct PluginResponder: HTTPResponder {
     private func run(_ handler: PluginRoutes.Handler, _ body: Data) async throws -> PluginRoutes.Answer {
         guard handler.needsState else { return try await handler.run(body) }
         do {
-            return try await withDeadline(limit, on: executor) { [gate] in
+            return try await withDeadline(limit, grace: grace, on: executor) { [gate] in
                 try await gate.pass()
                 return try await handler.run(body)
             }

@@ -87,12 +87,17 @@ private struct Daemon {
             ])
         warnOfSeparateDatastores()
         for variable in configuration.unknownVariables { logger.warning("\(variable)") }
-        var group = ServiceGroupConfiguration(
-            services: [
+        // Told to stop from the last to the first, each once the one before has ended: requests need the state.
+        let services: [any Service] = [
+            Background(name: "state") { try await prepareAndFollow() },
+            Together(services: [
                 server("calico", .networkDriver(network).serving(.ipamDriver(ipam))),
                 server("calico-ipam", .ipamDriver(ipam)),
-                Background(name: "state") { try await prepareAndFollow() },
-            ].map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: quietLogger)
+            ]),
+        ]
+        var group = ServiceGroupConfiguration(
+            services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: quietLogger)
         // Docker kills a managed plugin after 10 s; few requests take so long.
         group.maximumGracefulShutdownDuration = .seconds(8)
         group.maximumCancellationDuration = .seconds(1)
@@ -218,11 +223,25 @@ private struct Background: Service {
     let work: @Sendable () async throws -> Void
 
     func run() async throws {
-        try await cancelWhenGracefulShutdown {
-            try await work()
-        }
+        // Being cut short, as told, is no failure.
+        do { try await cancelWhenGracefulShutdown { try await work() } } catch  where Task.isShuttingDownGracefully {}
         // Returning early would end the whole group.
         try? await gracefulShutdown()
+    }
+}
+
+/// Services that are told to stop at the same moment; the time that each has for it is the time for all.
+private struct Together: Service {
+    let services: [any Service]
+
+    func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for service in services { group.addTask { try await service.run() } }
+            try await group.next()
+            // Where one ends by itself, the daemon does.
+            if !Task.isShuttingDownGracefully { group.cancelAll() }
+            try await group.waitForAll()
+        }
     }
 }
 

@@ -172,6 +172,30 @@ extension SystemTests {
             #expect(await third.reaches(first.address))
         }
 
+        @Test func `SIGTERM waits for the answers to requests under way, also to those before it is ready`()
+            async throws
+        {
+            let request = #"{"PoolID":"CalicoPoolIPv4","Address":"192.168.7.77","Options":{}}"#
+            try await lab.signalEtcd("STOP")
+            for reason in ["2379", "the plugin is stopping"] {
+                async let answer = plugin.call("IpamDriver.RequestAddress", request)
+                try await Task.sleep(for: .milliseconds(500))
+                try await lab.stopPlugin()  // fails after 10 seconds
+                let reply = try await answer
+                #expect(reply.status == 500 && reply.text.contains(reason), "\(reply)")
+                #expect(try lab.pluginStatus() == "0")
+                #expect(await !lab.attempt("ls /run/docker/plugins/*.sock").succeeded)
+                try await lab.startPlugin()  // which waits for etcd to read its state
+            }
+            try await lab.signalEtcd("CONT")
+            // What was on its way to etcd is carried out now.
+            let released = try await lab.eventually(within: 10) {
+                _ = try await plugin.releaseAddress("192.168.7.77")
+                return try await lab.calico("ipam show", as: AddressUse.self).handles == 0
+            }
+            #expect(released)
+        }
+
         @Test func `a locked datastore is not written`() async throws {
             let key = "/calico/resources/v3/projectcalico.org/clusterinformations/default"
             let value = try await lab.etcdctl("get --print-value-only \(key)")

@@ -89,6 +89,7 @@ extension Proof {
         98: [
             socket("98: a stale socket file is replaced, and the socket is removed at the end"),
             system("PluginProcess", "SIGTERM ends it with status 0 and takes the sockets along"),
+            system("OnEtcd", "SIGTERM waits for the answers to requests under way, also to those before it is ready"),
         ],
     ]
 

@@ -184,6 +184,40 @@ import Testing
         }
     }
 
+    private enum Obstacle { case none, datastore, gate }
+
+    @Test(arguments: [(Obstacle.none, nil), (.datastore, "is stopping"), (.gate, "is stopping")])
+    private func `whoever has asked is answered when the process is told to stop`(obstacle: Obstacle, refusal: String?)
+        async throws
+    {
+        let plugin = try await Plugin.fresh()
+        try await withTemporaryFolder { folder in
+            let path = folder + "/calico.sock"
+            let responder = PluginResponder(
+                routes: .networkDriver(plugin.network), gate: obstacle == .gate ? Gate() : plugin.gate,
+                limit: .seconds(60), grace: .seconds(obstacle == .datastore ? 1 : 60), on: EventLoopTaskExecutor(),
+                logger: .silent)
+            let group = ServiceGroup(
+                services: [PluginServer.make(socket: path, responder: responder, logger: .silent)], logger: .silent)
+            async let end: Void = group.run()
+            try await eventually { (try? UnixSocket.connect(path)) != nil }
+            plugin.faults.hang()
+            async let reply = onThread {
+                let socket = try UnixSocket.connect(path)
+                try socket.write(Self.request("NetworkDriver.CreateNetwork", Sample.create()))
+                return try socket.readReply()
+            }
+            try await Task.sleep(for: .milliseconds(300))
+            await group.triggerGracefulShutdown()
+            if obstacle == .none { plugin.faults.hang(false) }
+            let answer = try await reply
+            #expect(answer.status == (refusal == nil ? 200 : 500))
+            if let refusal { #expect(answer.refusal?.contains(refusal) == true, "\(answer)") }
+            plugin.faults.hang(false)
+            try await end
+        }
+    }
+
     @Test func `requests wait for the daemon's state, capabilities do not`() async throws {
         let plugin = try await Plugin.fresh()
         let gate = Gate()
