@@ -20,14 +20,30 @@ struct HostSettings {
     }
 
     /// Says what will not work on this host.
-    func checkIPv4() {
-        let filter = (try? sysctl.read("net/ipv4/conf/all/rp_filter")) ?? "0"
-        // The stricter of `all` and the interface's own counts, and `all` is the administrator's.
-        if filter != "0" {
-            logger.warning(
-                "net.ipv4.conf.all.rp_filter is set; a container on several networks cannot answer on all of them",
-                metadata: ["rp_filter": "\(filter)"])
-        }
+    ///
+    /// - Parameter bridges: Docker's.
+    func checkIPv4(bridges: Set<InterfaceName>) {
+        let settings = strictFilters(bridges: bridges)
+        guard !settings.isEmpty else { return }
+        logger.warning(
+            "packets are filtered by the way back (rp_filter); a container on several networks cannot answer on all of them",
+            metadata: ["set to 0 or 2": "\(settings.joined(separator: " "))"])
+    }
+
+    /// What makes the kernel drop a packet that comes in where its answer would not go out, as a container's answers on
+    /// its other networks do. Of `all` and the interface's own value the greater counts, and 2 is the loose one
+    /// (Documentation/networking/ip-sysctl.rst). Containers' links have 0; bridges that Docker makes begin with `default`.
+    func strictFilters(bridges: Set<InterfaceName>) -> [String] {
+        let all: Sysctl.Key = "net/ipv4/conf/all/rp_filter"
+        let candidates: [Sysctl.Key] =
+            switch try? sysctl.read(all) {
+            case "1": [all]
+            case "2": []
+            default:
+                ["net/ipv4/conf/default/rp_filter"]
+                    + bridges.sorted { $0.text < $1.text }.map { .ipv4($0, "rp_filter") }
+            }
+        return candidates.filter { (try? sysctl.read($0)) == "1" }.map { $0.path.replacing("/", with: ".") }
     }
 
     /// `sysctl -w net.ipv6.conf.all.forwarding=1`, without the host losing its own routes by it.

@@ -41,8 +41,9 @@ actor InterfaceTable {
     /// - Returns: Docker's bridges.
     func prepareHost() throws -> Set<InterfaceName> {
         try withSocket { socket in
-            hostSettings.checkIPv4()
             let links = try socket.links()
+            let bridges = Set(links.compactMap(\.dockerInterface))
+            hostSettings.checkIPv4(bridges: bridges)
             guard let loopback = links.first(where: { $0.name == "lo" }) else {
                 throw NetlinkError.system(call: "find interface lo", errno: ENODEV)
             }
@@ -52,7 +53,7 @@ actor InterfaceTable {
                     Route(
                         destination: CIDR("169.254.1.0/24")!, outputIndex: loopback.index, scope: .link,
                         protocolNumber: EndpointInterface.nextHopRouteProtocol)))
-            return Set(links.compactMap(\.dockerInterface))
+            return bridges
         }
     }
 
