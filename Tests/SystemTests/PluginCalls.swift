@@ -3,6 +3,7 @@
 
 import Foundation
 import TestSupport
+import Testing
 
 /// An answer of the plugin to a call that Docker could have made.
 struct PluginReply: Sendable, CustomStringConvertible {
@@ -42,6 +43,43 @@ struct PluginCalls: Sendable {
             try connection.post(method, body)
             let reply = try connection.readHTTPReply()
             return PluginReply(status: reply.status, text: reply.text)
+        }
+    }
+
+    /// A call that has to be answered with status 200.
+    @discardableResult
+    func succeed(_ method: String, _ body: String) async throws -> PluginReply {
+        let reply = try await call(method, body)
+        try #require(reply.status == 200, "\(method): \(reply)")
+        return reply
+    }
+
+    /// The bodies of the calls for one container on one network.
+    struct Life {
+        let network: String
+        let endpoint: String
+
+        /// - Parameters: bytes that make an id by repetition.
+        init(network: UInt8, endpoint: UInt8) {
+            (self.network, self.endpoint) = (Self.id(network), Self.id(endpoint))
+        }
+
+        private static func id(_ byte: UInt8) -> String { String(repeating: String(byte, radix: 16), count: 32) }
+
+        var interface: String { "cali" + endpoint.prefix(11) }
+        var peerName: String { "temp" + endpoint.prefix(11) }
+        var ids: String { #"{"NetworkID":"\#(network)","EndpointID":"\#(endpoint)"}"# }
+        var creation: String {
+            #"{"NetworkID":"\#(network)","Options":{},"IPv4Data":[{"AddressSpace":"CalicoAddressSpace","#
+                + #""Gateway":"0.0.0.0/0","Pool":"0.0.0.0/0"}],"IPv6Data":[]}"#
+        }
+        var join: String {
+            #"{"NetworkID":"\#(network)","EndpointID":"\#(endpoint)","SandboxKey":"/run/docker/netns/b2","Options":{}}"#
+        }
+
+        func endpoint(_ address: String) -> String {
+            #"{"NetworkID":"\#(network)","EndpointID":"\#(endpoint)","Interface":{"Address":"\#(address)/32","#
+                + #""AddressIPv6":"","MacAddress":""},"Options":{}}"#
         }
     }
 

@@ -107,6 +107,26 @@ extension SystemTests {
             }
         }
 
+        @Test func `a container's life goes on where it is killed between two calls`() async throws {
+            let calls = PluginCalls(lab: lab)
+            let life = PluginCalls.Life(network: 0xa1, endpoint: 0xb2)
+            try await calls.succeed("NetworkDriver.CreateNetwork", life.creation)
+            let address = try #require(try await calls.requestAddress(1).address)
+            try await calls.succeed("NetworkDriver.CreateEndpoint", life.endpoint(address))
+            try await lab.killPlugin()
+            try await lab.startPlugin()
+            let reply = try await calls.succeed("NetworkDriver.Join", life.join)
+            #expect(reply.text.contains(#""Gateway":"169.254.1."#), "\(reply)")
+            try await lab.run("ip link show \(life.peerName)")
+            try await lab.run("ip route get \(address) | grep ' dev \(life.interface) '")
+            try await calls.succeed("NetworkDriver.Leave", life.ids)
+            try await lab.killPlugin()
+            try await lab.startPlugin()
+            try await calls.succeed("NetworkDriver.DeleteEndpoint", life.ids)
+            #expect(try await calls.releaseAddress(address).status == 200)
+            try await calls.succeed("NetworkDriver.DeleteNetwork", life.ids)
+        }
+
         @Test func `containers that stop while it is down are forgotten after it is back`() async throws {
             try await lab.createNetwork("blue")
             try await lab.start("b1", on: "blue")

@@ -77,10 +77,12 @@ extension Proof {
         89: [plugin("Published ports", "a port is free again after each way to end")],
         92: [
             plugin("A container's life", "a plugin that is killed between any two steps goes on"),
+            system("PluginProcess", "a container's life goes on where it is killed between two calls"),
             system("PluginProcess", "a kill loses no packet of running containers, and a new process takes over"),
         ],
         93: [
             plugin("A container's life", "a plugin that is killed between any two steps goes on"),
+            system("PluginProcess", "a container's life goes on where it is killed between two calls"),
             system("PluginProcess", "containers that stop while it is down are forgotten after it is back"),
         ],
         95: [plugin("A container's life", "after an engine's crash only addresses are released, and nothing stays")],
