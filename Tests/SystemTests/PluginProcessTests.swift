@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import Addressing
+import Foundation
 import Testing
 
 extension SystemTests {
@@ -162,6 +163,28 @@ extension SystemTests {
             try await lab.run("docker run --rm --network blue bb true")
         }
 
+        @Test
+        func `each request has one line that says what, whose and how long, and bodies have theirs for debugging`()
+            async throws
+        {
+            try await lab.createNetwork("blue")
+            let address = try await lab.start("b1", on: "blue").address
+            try await lab.run("docker rm -f b1")
+            let endpoint = "endpoint=[0-9a-f]{12} method=NetworkDriver"
+            let duration = "ms=[0-9]+[.][0-9]"
+            let rest = "\(duration) network=[0-9a-f]{12}"
+            let pool = "\(duration) pool=[^ ]+"
+            for line in [
+                "address=\(address)/32 mac=[0-9a-f:]{17} method=IpamDriver.RequestAddress \(pool)",
+                "address=\(address)/32 \(endpoint).CreateEndpoint \(rest)", "\(endpoint).Join \(rest)",
+                "\(endpoint).Leave \(rest)", "\(endpoint).DeleteEndpoint \(rest)",
+                "address=\(address) method=IpamDriver.ReleaseAddress \(pool)",
+            ] {
+                #expect(try await logLines("info served \(line)") == 1, "\(line)")
+            }
+            #expect(try await logLines("(debug|.* body=).*") == 0)
+        }
+
         @Test func `nothing in a request leaves its log line or steers the terminal that shows it`() async throws {
             _ = try await PluginCalls(lab: lab).call(
                 "NetworkDriver.DeleteEndpoint", #"{"NetworkID":"n\u001b[31m\nforged","EndpointID":"eé"}"#)
@@ -184,10 +207,20 @@ extension SystemTests {
             let shown = try await lab.run("calico-libnetwork endpoint show \(first.address)")
             #expect(shown.contains("projectcalico.org/namespace=shop"), "\(shown)")
             #expect(shown.contains("profiles    none") || shown.contains("profiles     none"), "\(shown)")
-            #expect(try await lab.run("grep -c 'debug' \(lab.directory)/\(lab.host)/plugin.log") != "0")
+            let id = try await lab.run("docker network inspect -f '{{.Id}}' blue")
+            let body = #"body="\{.*\\"NetworkID\\":\\"\#(id)\\".*""#
+            #expect(try await logLines("debug request \(body) method=NetworkDriver.Join") == 2)
+            #expect(try await logLines(#"debug reply body=.*Gateway.* method=NetworkDriver.Join"#) == 2)
             try await lab.removeContainersAndNetworks()
             try await lab.stopPlugin()
             try await lab.startPlugin()
+        }
+
+        /// How many lines of the running test's log are a time and then just this, an extended regular expression.
+        private func logLines(_ expression: String) async throws -> Int {
+            let log = "\(lab.directory)/\(lab.host)/plugin.log"
+            let lines = await lab.attempt("tac \(log) | sed '/^=== /q' | grep -Ecx '[^ ]+ \(expression)'")
+            return try #require(Int(lines.output.trimmingCharacters(in: .whitespacesAndNewlines)), "\(lines)")
         }
 
         private func pair() async throws -> (Container, Container) {
