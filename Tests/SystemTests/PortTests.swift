@@ -94,7 +94,7 @@ private struct PublishedEndpoint: Decodable {
 extension Lab {
     /// A container that answers "served" on port 80.
     @discardableResult
-    fileprivate func startServer(_ name: String, on network: String, _ options: String) async throws -> Container {
+    func startServer(_ name: String, on network: String, _ options: String) async throws -> Container {
         let server = try await start(name, on: network, options)
         try await server.run("sh -c 'mkdir /www && echo served >/www/index.html && httpd -p 80 -h /www'")
         return server

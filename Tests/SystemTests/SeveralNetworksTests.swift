@@ -54,32 +54,49 @@ extension SystemTests.Connectivity {
     }
 
     @Test(arguments: ["aaa", "zzz"])
-    func `beside a bridge network each address serves its own network`(bridge: String) async throws {
-        try await lab.createNetwork("blue")
-        try await lab.run("docker network create \(bridge)")
-        let member = try await lab.start("b1", on: "blue")
-        let bridged = try await lab.start("d1", on: bridge)
-        let inBlue = try await lab.start("both", on: "blue")
-        try await lab.run("docker network connect \(bridge) both")
-        let onBridge = try await lab.container("both", on: bridge)
-
-        #expect(await member.reaches(inBlue.address))
-        #expect(await bridged.reaches(onBridge.address))
-        #expect(await onBridge.reaches(bridged.address))
-        #expect(await inBlue.reaches(Lab.outside))
-        #expect(await inBlue.reaches(member.address, from: inBlue.address))
-        #expect(await member.isCutOff(from: bridged.address))
-        // Docker gives the container one default route, by name. Where it is the bridge's, what names no source leaves
-        // from the bridge's address, which is no member.
-        let usual = bridge == "zzz" ? inBlue : onBridge
-        #expect(try await inBlue.usualSource() == usual.address)
-        if bridge == "zzz" {
-            #expect(await inBlue.reaches(member.address))
-        } else {
-            #expect(await inBlue.isCutOff(from: member.address))
+    func `beside a bridge network each address serves its own network, whichever leaves and comes back`(bridge: String)
+        async throws
+    {
+        try await lab.createNetwork("blue", "--ipv6")
+        try await lab.run("docker network create --ipv6 --subnet fd00:77::/64 \(bridge)")
+        let (member, bridged) = (try await lab.start("b1", on: "blue"), try await lab.start("d1", on: bridge))
+        try await lab.startServer("both", on: "blue", "-p 8080:80")
+        let steps = [
+            ("connect \(bridge)", ["blue", bridge]), ("disconnect blue", [bridge]), ("connect blue", ["blue", bridge]),
+            ("disconnect \(bridge)", ["blue"]),
+        ]
+        for (step, networks) in steps {
+            lab.mark(step)
+            try await lab.run("docker network \(step) both")
+            // Docker gives the container one default route, by name.
+            let usual = try await lab.container("both", on: networks.sorted()[0])
+            #expect(try await usual.usualSource() == usual.address)
+            try await expectReadiness(of: usual)
+            for (network, peer) in [("blue", member), (bridge, bridged)] where networks.contains(network) {
+                let own = try await lab.container("both", on: network)
+                try await expectInTouch(own, peer, naming: own)
+            }
+            if networks.sorted()[0] == "blue" {
+                #expect(await usual.reaches(member.address), "after \(step)")
+            } else {
+                // What names no source leaves from the bridge's address, which is no member.
+                #expect(await usual.isCutOff(from: member.address), "after \(step)")
+            }
+            #expect(await usual.reaches(Lab.outside))
+            let page = try await lab.runOutside("timeout 5 busybox wget -q -O - http://\(Lab.hostAddress):8080/")
+            #expect(page == "served", "after \(step)")
         }
+        #expect(await member.isCutOff(from: bridged.address))
         try await lab.removeContainersAndNetworks()
         try await lab.run("docker network rm \(bridge)")
+    }
+
+    /// For a second a bridge's new link cannot ask for its router on behalf of another link's address.
+    private func expectReadiness(of container: Container) async throws {
+        let isReady = try await lab.eventually(within: 10) {
+            try await container.runInNetwork("ip -6 address show tentative").isEmpty
+        }
+        #expect(isReady)
     }
 
     @Test(.enabled(if: LabEngine.current == .v28_5, "--gw-priority came with engine 28"))
@@ -97,11 +114,12 @@ extension SystemTests.Connectivity {
         try await lab.run("docker network rm aaa")
     }
 
-    private func expectInTouch(_ own: Container, _ member: Container) async throws {
-        #expect(await own.reaches(member.address), "to \(member.name)")
+    /// - Parameter source: whose addresses the container's programs bind to; `nil` where they name none.
+    private func expectInTouch(_ own: Container, _ member: Container, naming source: Container? = nil) async throws {
+        #expect(await own.reaches(member.address, from: source?.address), "to \(member.name)")
         #expect(await member.reaches(own.address), "from \(member.name)")
         guard !own.address6.isEmpty else { return }
-        #expect(await own.reaches(member.address6), "to \(member.name), IPv6")
+        #expect(await own.reaches(member.address6, from: source?.address6), "to \(member.name), IPv6")
         #expect(await member.reaches(own.address6), "from \(member.name), IPv6")
     }
 }
