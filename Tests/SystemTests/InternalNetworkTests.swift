@@ -28,6 +28,27 @@ extension SystemTests {
             #expect(await inside.isCutOff(from: Lab.outside, as: inside.address), "nothing leaves from inner's address")
         }
 
+        /// The price of `docs/dataplane.md`, "Internal networks".
+        @Test func `on engine 28 an internal network with IPv6 has the default route before a normal one without`()
+            async throws
+        {
+            try await lab.createNetwork("inner", "--internal --ipv6")
+            try await lab.createNetwork("outer")
+            let inside = try await lab.start("both", on: "inner")
+            try await lab.run("docker network connect outer both")
+            let outer = try await lab.container("both", on: "outer")
+            let default6 = try await inside.runInNetwork("ip -6 route show default")
+            if LabEngine.current == .v28_5 {
+                #expect(await inside.isCutOff(from: Lab.outside))
+                #expect(default6.contains("via fe80::"))
+            } else {
+                #expect(await inside.reaches(Lab.outside))
+                #expect(default6.isEmpty, "\(default6)")
+            }
+            #expect(await inside.reaches(Lab.outside, from: outer.address))
+            #expect(await inside.isCutOff(from: Lab.outside, as: inside.address))
+        }
+
         @Test func `a container on two internal networks reaches the members of both, and they reach it`()
             async throws
         {
