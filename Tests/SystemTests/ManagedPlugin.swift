@@ -12,7 +12,10 @@ extension Lab {
 
     /// Makes the plugin of the built program, and enables it on all hosts.
     func installManagedPlugins() async throws {
-        let built = await execute([repositoryPath + "scripts/plugin", daemonPath, pluginFolder])
+        // Without any network, as it is promised.
+        let built = await execute([
+            "/usr/bin/unshare", "--net", repositoryPath + "scripts/plugin", daemonPath, pluginFolder,
+        ])
         guard built.succeeded else { throw CommandFailure(command: "scripts/plugin", result: built) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for host in options.hosts { group.addTask { try await on(host).installManagedPlugin() } }
