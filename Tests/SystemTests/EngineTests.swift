@@ -70,6 +70,45 @@ extension SystemTests {
             try await lab.run("docker network rm blue red")
         }
 
+        @Test func `after a restart of the host that loses the datastore, networks are as the engine has them`()
+            async throws
+        {
+            try await lab.createNetwork("blue", "-o org.projectcalico.label.tier=front")
+            try await lab.createNetwork("inner", "--internal")
+            for name in ["b1", "b2"] { try await lab.start(name, on: "blue", "--restart always") }
+            for name in ["i1", "i2"] { try await lab.start(name, on: "inner", "--restart always") }
+            try await lab.stopPlugin()
+            try await lab.killEngine()
+            try await loseDatastore()
+            try await lab.startPlugin()
+            try await lab.startEngine()
+            try await expectBothBack()
+            var endpoints: [Endpoint] = []
+            let isComplete = try await lab.eventually(within: 20) {
+                endpoints = try await lab.calico("endpoint list", as: [Endpoint].self)
+                return endpoints.flatMap(\.profiles).sorted() == ["blue", "blue", "inner", "inner"]
+            }
+            #expect(isComplete, "the engine told what the networks are; endpoints: \(endpoints)")
+            #expect(endpoints.filter { $0.labels["tier"] == "front" }.map(\.profiles) == [["blue"], ["blue"]])
+            let networks = try await lab.calico("network list", as: [NetworkSummary].self)
+            #expect(Set(networks.map(\.profile)) == ["blue", "inner"])
+            let (blue, inner) = (try await lab.container("b1", on: "blue"), try await lab.container("i1", on: "inner"))
+            #expect(await blue.reaches(Lab.outside))
+            #expect(await inner.reaches(try await lab.container("i2", on: "inner").address))
+            #expect(await inner.isCutOff(from: blue.address))
+            let before = try await lab.echoRequestsOutside()
+            #expect(await inner.isCutOff(from: Lab.outside))
+            #expect(try await lab.echoRequestsOutside() == before, "nothing even arrives")
+        }
+
+        private func loseDatastore() async throws {
+            if lab.options.datastore == "etcd" {
+                try await lab.etcdctl("del --prefix /calico/")
+            } else {
+                try await lab.run("rm /var/lib/calico/libnetwork.sqlite*")
+            }
+        }
+
         private func pair() async throws -> (Container, Container) {
             (try await lab.start("b1", on: "blue"), try await lab.start("b2", on: "blue"))
         }
