@@ -55,13 +55,14 @@ public struct EndpointLink: Sendable {
 
     /// Bytes: what its link carries where the uplink carries `uplink`. It is not less than the endpoint's families need;
     /// a packet that fits the link and not the way is answered with "packet too big" then.
-    /// - Throws: ``DataplaneError`` where an MTU was asked for with which the kernel has no IPv6.
-    public func mtu(onUplink uplink: Int) throws(DataplaneError) -> Int {
+    /// - Throws: ``DataplaneError`` where an MTU was asked for with which the kernel has no IPv6; what `uplink` throws.
+    public func mtu(onUplink uplink: @autoclosure () throws -> Int) throws -> Int {
         let hasIPv6 = endpoint.spec.addresses.contains { $0.family == .v6 }
         let minimum = hasIPv6 ? Self.minimumMTU6 : Self.minimumMTU
-        guard let mtu else { return max(uplink - overhead, minimum) }
+        guard let mtu else { return max(try uplink() - overhead, minimum) }
         guard mtu >= minimum else {
-            throw .unusable(endpoint: endpoint.name, reason: "an MTU of \(mtu) is too small, it needs \(minimum)")
+            throw DataplaneError.unusable(
+                endpoint: endpoint.name, reason: "an MTU of \(mtu) is too small, it needs \(minimum)")
         }
         return mtu
     }

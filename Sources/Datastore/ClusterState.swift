@@ -24,8 +24,10 @@ public struct ClusterState: ReplicaState {
     public private(set) var clusterInformation: Versioned<ClusterInformation>?
     public private(set) var profiles: [String: Versioned<Profile>] = [:]
     public private(set) var endpoints: [Key: Versioned<WorkloadEndpoint>] = [:]
-    /// The endpoint that uses an address.
+    /// The endpoint that uses an address: of several that name it the one that was written last.
     public private(set) var endpointsByAddress: [IPAddress: Key] = [:]
+    /// The others. Any of them may be a remnant, and when it goes, the address is still in use.
+    private var earlierEndpointsByAddress: [IPAddress: [Key]] = [:]
     public private(set) var networks: [String: Versioned<NetworkRecord>] = [:]
     public private(set) var ipamConfiguration: Versioned<IPAMConfiguration>?
     public private(set) var blocks: [CIDR: Versioned<IPAMBlock>] = [:]
@@ -128,14 +130,25 @@ public struct ClusterState: ReplicaState {
     }
 
     private mutating func takeEndpoint(_ change: Change) throws(StoreError) {
-        for address in endpoints[change.key]?.value.spec.addresses ?? [] where endpointsByAddress[address] == change.key
-        {
-            endpointsByAddress[address] = nil
-        }
+        for address in endpoints[change.key]?.value.spec.addresses ?? [] { leave(address, change.key) }
         endpoints[change.key] = nil
         guard let endpoint: Versioned<WorkloadEndpoint> = try change.versioned() else { return }
         endpoints[change.key] = endpoint
-        for address in endpoint.value.spec.addresses { endpointsByAddress[address] = change.key }
+        for address in endpoint.value.spec.addresses { use(address, change.key) }
+    }
+
+    private mutating func use(_ address: IPAddress, _ endpoint: Key) {
+        if let earlier = endpointsByAddress[address], earlier != endpoint {
+            earlierEndpointsByAddress[address, default: []].append(earlier)
+        }
+        endpointsByAddress[address] = endpoint
+    }
+
+    private mutating func leave(_ address: IPAddress, _ endpoint: Key) {
+        var earlier = earlierEndpointsByAddress[address] ?? []
+        if endpointsByAddress[address] == endpoint { endpointsByAddress[address] = earlier.popLast() }
+        earlier.removeAll { $0 == endpoint }
+        earlierEndpointsByAddress[address] = earlier.isEmpty ? nil : earlier
     }
 
     private mutating func update<Value: Decodable & Sendable>(

@@ -23,8 +23,8 @@ public struct PluginResponder: HTTPResponder {
     /// - Parameters:
     ///   - gate: opens when the daemon has read its state.
     ///   - limit: within which every request is answered.
-    ///   - grace: within which those under way are answered that the process is told to stop among. Shorter than what
-    ///     the servers get for their end, or nobody is there to send the answer.
+    ///   - grace: within which requests under way are answered once the process is told to stop. Shorter than what the
+    ///     servers get for their end, or nobody is there to send the answer.
     ///   - executor: runs the requests.
     public init(
         routes: PluginRoutes, gate: Gate, limit: Duration, grace: Duration = .seconds(7),

@@ -223,8 +223,10 @@ private struct Background: Service {
     let work: @Sendable () async throws -> Void
 
     func run() async throws {
-        // Being cut short, as told, is no failure.
-        do { try await cancelWhenGracefulShutdown { try await work() } } catch  where Task.isShuttingDownGracefully {}
+        do { try await cancelWhenGracefulShutdown { try await work() } } catch {
+            // Being cut short, as told, is no failure.
+            guard Task.isShuttingDownGracefully else { throw error }
+        }
         // Returning early would end the whole group.
         try? await gracefulShutdown()
     }

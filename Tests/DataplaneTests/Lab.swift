@@ -117,8 +117,16 @@ final class Lab: Sendable {
             posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
             posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
         }
+        // The threads that tests run on may block signals. A child would inherit that, and `timeout` could not end it.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var process: pid_t = 0
-        let result = posix_spawnp(&process, words[0], &actions, nil, &arguments, environ)
+        let result = posix_spawnp(&process, words[0], &actions, &attributes, &arguments, environ)
         guard result == 0 else {
             throw CommandFailure(command: words.joined(separator: " "), status: result, output: "")
         }

@@ -240,6 +240,30 @@ private actor SlowStore: KeyValueStore {
         #expect(state.blocks.isEmpty && state.claims["h"] == [])
     }
 
+    @Test func `an address that several endpoints name is in use until the last of them is gone`() throws {
+        let address = try #require(IPAddress("10.0.0.1"))
+        let endpoints = ["a", "b", "c"].map { name in
+            WorkloadEndpoint(
+                metadata: ResourceMetadata(name: name, namespace: "libnetwork"),
+                spec: WorkloadEndpointSpec(
+                    orchestrator: "libnetwork", workload: "libnetwork", node: "h", endpoint: name,
+                    ipNetworks: [CIDR(host: address)], profiles: [], interfaceName: "cali\(name)", mac: nil))
+        }
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
+            var state = ClusterState()
+            var left = endpoints.map(\.key)
+            for endpoint in endpoints + [endpoints[0]] {
+                state.apply(Change(Entry(key: endpoint.key, value: StoreJSON.encode(endpoint), revision: Revision(1))))
+                #expect(state.endpointsByAddress[address] == endpoint.key)
+            }
+            for index in order {
+                state.apply(change(endpoints[index].key, nil, 2))
+                left.removeAll { $0 == endpoints[index].key }
+                #expect(state.endpointsByAddress[address].map(left.contains) ?? left.isEmpty)
+            }
+        }
+    }
+
     @Test(arguments: [
         (Key("/calico/ipam/v2/assignment/ipv4/block/10.0.0.4-30"), "the value of another block"),
         (Key("/calico/ipam/v2/assignment/ipv4/block/10.0.0.1-30"), "a key with host bits"),

@@ -30,7 +30,9 @@ import Testing
     @Test(arguments: [0, 20])
     func `holds what the backup holds, and follows from there`(later: Int) async throws {
         let (lost, backup) = (try SQLiteStore(path: ":memory:"), try SQLiteStore(path: ":memory:"))
-        try await write(lost, ["a": "1", "gone": "x", "kept": "k", "same": "1", "a": "2", "new": "n", "gone": nil, "a": "3"])
+        try await write(
+            lost,
+            ["a": "1", "gone": "x", "kept": "k", "same": "1", "a": "2", "new": "n", "gone": nil, "a": "3"])
         // At one revision in both, and yet another value.
         try await write(backup, ["a": "1", "gone": "x", "kept": "k", "same": "2"])
         let store = RestoredStore(lost)

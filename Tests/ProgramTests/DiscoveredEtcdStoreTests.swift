@@ -49,9 +49,8 @@ import Testing
             open.yield($0.endpoints)
             return EtcdStore($0, logger: Logger(label: "test"))
         }
-        let watch = Task { for try await _ in store.changes(under: Key("/"), after: Revision(1)) {} }
         // Ends, for whoever follows to begin anew on the members that are known then.
-        try await watch.value
+        for try await _ in store.changes(under: Key("/"), after: Revision(1)) {}
         open.finish()
         #expect(await opened.reduce(into: []) { $0.append($1) } == [[Self.member], [moved]])
     }

@@ -10,6 +10,7 @@ extension SystemTests.Networks {
         ("-o parent=eth0", "the calico driver knows no option parent"),
         ("-o org.projectcalico.profil=team", "(do you mean org.projectcalico.profile?)"),
         ("-o com.docker.network.driver.mtu=9", "com.docker.network.driver.mtu=9 is not an MTU between 68 and 65535"),
+        ("--ipv6 -o com.docker.network.driver.mtu=1279", "mtu=1279 is too small for a network with IPv6"),
         ("-o org.projectcalico.pool=extra", "Give the pools to IPAM instead: --ipam-opt org.projectcalico.pool=extra"),
         ("--ipam-opt pool=extra", "calico-ipam knows no --ipam-opt pool (do you mean org.projectcalico.pool?)"),
         ("--ipam-opt org.projectcalico.pool=nowhere", "there is no IP pool nowhere; the pools are"),

@@ -26,8 +26,8 @@ struct HostSettings {
         let settings = strictFilters(bridges: bridges)
         guard !settings.isEmpty else { return }
         logger.warning(
-            "packets are filtered by the way back (rp_filter); a container on several networks cannot answer on all of them",
-            metadata: ["set to 0 or 2": "\(settings.joined(separator: " "))"])
+            "rp_filter is 1 (strict); a container on several networks cannot answer on all of them. Set it to 0 or 2",
+            metadata: ["settings": "\(settings.joined(separator: " "))"])
     }
 
     /// What makes the kernel drop a packet that comes in where its answer would not go out, as a container's answers on

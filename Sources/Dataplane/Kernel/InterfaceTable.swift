@@ -117,7 +117,7 @@ actor InterfaceTable {
         let interface = try EndpointInterface(link.endpoint, memory: memory)
         try withSocket { socket in
             try forward(interface, socket)
-            let index = try createPair(interface, mtu: link.mtu(onUplink: currentMTU(socket)), socket)
+            let index = try createPair(interface, mtu: try link.mtu(onUplink: currentMTU(socket)), socket)
             do {
                 try configure(interface, index: index, socket)
             } catch {

@@ -34,6 +34,21 @@ import Testing
         #expect(try await plugin.contents().addresses == Set(addresses))
     }
 
+    @Test func `an address in use stays when the remnant of another endpoint goes that names it, too`() async throws {
+        let plugin = try await Plugin.fresh(
+            engine: RecordedEngine([network: .init(name: "web", endpoints: [dockerID(1)])]))
+        let addresses = try await Life(1).start(plugin)
+        let remnant = try plugin.network.identity(dockerID(2)).endpoint(
+            addresses: addresses.compactMap { IPAddress($0) }, mac: .random(), profiles: [], labels: [:],
+            annotations: [:])
+        for write in [Transaction.Write.put(remnant.key, remnant), .delete(remnant.key)] {
+            try await plugin.replica.commit(Transaction(writes: [write]))
+        }
+        let reconciler = plugin.reconciler()
+        for _ in 0..<3 { await reconciler.sweep(at: later) }
+        #expect(try await plugin.contents().addresses == Set(addresses))
+    }
+
     @Test func `an address waits as long as requests may take`() async throws {
         let plugin = try await Plugin.fresh()
         _ = try await Life(1).requestAddress("p4", plugin)
