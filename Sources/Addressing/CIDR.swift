@@ -103,9 +103,7 @@ public struct AddressWithPrefix: Hashable, Sendable, CustomStringConvertible {
     /// - Parameter separator: between the two, in ASCII; Calico's keys have `-`.
     public init?(_ text: some StringProtocol, separator: Unicode.Scalar = "/") {
         guard let mark = text.utf8.firstIndex(of: UInt8(ascii: separator)), let address = IPAddress(text[..<mark])
-        else {
-            return nil
-        }
+        else { return nil }
         let digits = text[text.utf8.index(after: mark)...]
         guard (1...3).contains(digits.utf8.count), digits.utf8.allSatisfy({ (48...57).contains($0) }),
             let length = Int(digits), length <= address.family.bits
@@ -117,4 +115,12 @@ public struct AddressWithPrefix: Hashable, Sendable, CustomStringConvertible {
     /// The network the address lies in.
     public var network: CIDR { CIDR(address, prefixLength: prefixLength)! }
     public var description: String { "\(address)/\(prefixLength)" }
+}
+
+extension IPAddress {
+    /// A bare address, or one together with its network's prefix length, which is dropped.
+    public init?(lenient text: some StringProtocol) {
+        guard let address = IPAddress(text) ?? AddressWithPrefix(text)?.address else { return nil }
+        self = address
+    }
 }

@@ -69,6 +69,8 @@ public struct EndpointLink: Sendable {
 
     /// Bytes: the least that a veth pair takes (`ETH_MIN_MTU`).
     public static let minimumMTU = 68
+    /// Bytes: what can be asked for, where no family needs more.
+    public static let mtus = minimumMTU...65_535
     /// Bytes: the least with which the kernel gives an interface IPv6 (`IPV6_MIN_MTU`, RFC 8200).
     public static let minimumMTU6 = 1280
 

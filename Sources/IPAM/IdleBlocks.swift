@@ -8,10 +8,9 @@ public import FoundationEssentials
 
 /// Finds this host's blocks that have long been empty, so that other hosts may have them.
 ///
-/// One block of each pool that serves this host stays: the next container then costs no claim, and its route is already
-/// known. Calico's
-/// kube-controllers leave a node its last block for the same reason; another host in need may still take it over
-/// (`AllocationPlan.idleBlockAge`).
+/// One block of each pool that serves this host stays: the next container then costs no claim, and its route is
+/// already known. Calico's kube-controllers leave a node its last block for the same reason; another host in need may
+/// still take it over (`AllocationPlan.idleBlockAge`).
 public struct IdleBlocks: Sendable {
     /// How long a block must have stayed empty, in seconds.
     public static let patience: TimeInterval = 600

@@ -181,7 +181,7 @@ public struct IPAMDriver: Sendable {
     private func parse(_ text: String) throws -> IPAddress? {
         guard !text.isEmpty else { return nil }
         // Some callers add the prefix length.
-        guard let address = IPAddress(text) ?? AddressWithPrefix(text)?.address else {
+        guard let address = IPAddress(lenient: text) else {
             throw PluginError("\"\(text)\" is not an IP address")
         }
         return address

@@ -69,7 +69,7 @@ extension NetworkDriver {
             throw PluginError("No address assigned for endpoint; use --ipam-driver calico-ipam for the network")
         }
         return try texts.map { text in
-            guard let address = AddressWithPrefix(text)?.address ?? IPAddress(text) else {
+            guard let address = IPAddress(lenient: text) else {
                 throw PluginError("the engine sent \"\(text)\" as the endpoint's address, which is none")
             }
             return address

@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import CalicoModel
+import Dataplane
 import Logging
 
 /// The `-o` options of a network, or the driver options of an endpoint, understood or refused by name.
@@ -58,8 +59,10 @@ struct NetworkOptions {
     private mutating func take(_ key: String, _ value: String) throws -> Bool {
         switch key {
         case Self.mtuKey:
-            guard let number = Int(value), (68...65_535).contains(number) else {
-                throw PluginError("\(key)=\(value) is not an MTU between 68 and 65535")
+            guard let number = Int(value), EndpointLink.mtus.contains(number) else {
+                throw PluginError(
+                    "\(key)=\(value) is not an MTU between \(EndpointLink.mtus.lowerBound) and \(EndpointLink.mtus.upperBound)"
+                )
             }
             mtu = number
         case Self.prefixKey:

@@ -33,9 +33,7 @@ struct NodeAddresses {
                 switch text {
                 case "autodetect": .found
                 case "none": Choice.none
-                default:
-                    AddressWithPrefix(text).map { $0.address.family == family } ?? (IPAddress(text)?.family == family)
-                        ? .given(text) : nil
+                default: IPAddress(lenient: text)?.family == family ? .given(text) : nil
                 }
             }, wants: "an \(family.name) address with prefix length, autodetect, or none")
     }

@@ -66,7 +66,7 @@ public struct NodeSpec: ResourceSpec {
         for (field, family, text) in [
             ("ipv4Address", IPAddress.Family.v4, bgp?.ipv4Address), ("ipv6Address", .v6, bgp?.ipv6Address),
         ] {
-            guard let text, (AddressWithPrefix(text)?.address ?? IPAddress(text))?.family != family else { continue }
+            guard let text, IPAddress(lenient: text)?.family != family else { continue }
             throw ValidationError(
                 kind: Self.kind, name: metadata.name, field: "spec.bgp.\(field)",
                 reason: "\"\(text)\" is not an \(family.name) address, with or without a prefix length")

@@ -170,8 +170,10 @@ struct Configuration {
             wants: "1 to 12 letters and digits")
         let mtu = try reader.parsed(
             "CALICO_LIBNETWORK_VETH_MTU", default: "",
-            { text -> Int? in text.isEmpty ? 0 : Int(text).flatMap { (68...65_535).contains($0) ? $0 : nil } },
-            wants: "a number between 68 and 65535, or nothing for the uplink's")
+            { text -> Int? in text.isEmpty ? 0 : Int(text).flatMap { EndpointLink.mtus.contains($0) ? $0 : nil } },
+            wants:
+                "a number between \(EndpointLink.mtus.lowerBound) and \(EndpointLink.mtus.upperBound), or nothing for the uplink's"
+        )
         settings.mtu = mtu == 0 ? nil : mtu
         settings.createsProfiles = try reader.flag("CALICO_LIBNETWORK_CREATE_PROFILES", default: true)
         settings.labelsEndpoints = try reader.flag("CALICO_LIBNETWORK_LABEL_ENDPOINTS", default: false)
