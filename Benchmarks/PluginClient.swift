@@ -20,8 +20,9 @@ final class PluginClient {
     }
 
     private let descriptor: Int32
-    private var received: [UInt8] = []
-    private var chunk = [UInt8](repeating: 0, count: 4096)
+    /// What was received of the reply so far. Replies are short.
+    private let buffer = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 16384)
+    private var filled = 0
 
     /// - Throws: where nobody listens on `path`.
     init(socket path: String) throws {
@@ -41,7 +42,10 @@ final class PluginClient {
         guard result == 0 else { throw BenchmarkError.system("connect to \(path)") }
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        close(descriptor)
+        buffer.deallocate()
+    }
 
     /// - Throws: also where the answer is not status 200.
     @discardableResult
@@ -57,39 +61,52 @@ final class PluginClient {
     }
 
     private func send(_ text: String) throws {
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes {
-                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+        var text = text
+        try text.withUTF8 { bytes in
+            var rest = UnsafeRawBufferPointer(bytes)[...]
+            while !rest.isEmpty {
+                let part = UnsafeRawBufferPointer(rebasing: rest)
+                let count = Glibc.send(descriptor, part.baseAddress, part.count, Int32(MSG_NOSIGNAL))
+                guard count > 0 else { throw BenchmarkError.system("send a request") }
+                rest = rest.dropFirst(count)
             }
-            guard count > 0 else { throw BenchmarkError.system("send a request") }
-            rest = rest.dropFirst(count)
         }
     }
 
     private func receive() throws -> (status: Int, body: [UInt8]) {
-        received.removeAll(keepingCapacity: true)
+        filled = 0
         while true {
-            if let reply = try parse() { return reply }
-            let count = recv(descriptor, &chunk, chunk.count, 0)
+            guard filled < buffer.count else { throw BenchmarkError("a reply is longer than \(buffer.count) bytes") }
+            let count = recv(descriptor, buffer.baseAddress! + filled, buffer.count - filled, 0)
             guard count > 0 else { throw BenchmarkError("the daemon did not answer") }
-            received += chunk[..<count]
+            filled += count
+            if let reply = try parse() { return reply }
         }
     }
 
-    /// The reply, once all of it is there.
+    /// The reply, once all of it is there. In a few passes over the bytes, since a slow client would be measured too.
     private func parse() throws -> (status: Int, body: [UInt8])? {
-        let end: [UInt8] = [13, 10, 13, 10]
-        guard let start = received.indices.dropLast(3).first(where: { received[$0..<$0 + 4].elementsEqual(end) }) else {
-            return nil
-        }
-        let lines = String(decoding: received[..<start], as: UTF8.self).lowercased().split(separator: "\r\n")
-        let words = lines.first?.split(separator: " ") ?? []
-        let length = lines.first { $0.hasPrefix("content-length:") }?.split(separator: " ").last
-        guard words.count > 1, let status = Int(words[1]), let length, let length = Int(length) else {
-            throw BenchmarkError("this is no reply: \(String(decoding: received, as: UTF8.self))")
-        }
-        let body = received[(start + 4)...]
-        return body.count < length ? nil : (status, Array(body))
+        let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<filled])
+        guard let start = Self.position(after: "\r\n\r\n", in: bytes) else { return nil }
+        let head = UnsafeRawBufferPointer(rebasing: bytes[..<start])
+        guard let status = Self.number(after: "/1.1 ", in: head),
+            let length = Self.number(after: "\r\ncontent-length: ", in: head)
+        else { throw BenchmarkError("this is no reply: \(String(decoding: bytes, as: UTF8.self))") }
+        return filled < start + length ? nil : (status, Array(bytes[start..<start + length]))
+    }
+
+    /// Whatever the case of letters. `text` begins with none.
+    private static func position(after text: StaticString, in bytes: UnsafeRawBufferPointer) -> Int? {
+        let text = UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+        return (0..<max(0, bytes.count - text.count + 1)).first {
+            bytes[$0] == text[0]
+                && strncasecmp(
+                    bytes.baseAddress! + $0, text.baseAddress!, text.count) == 0
+        }.map { $0 + text.count }
+    }
+
+    private static func number(after text: StaticString, in bytes: UnsafeRawBufferPointer) -> Int? {
+        guard let start = position(after: text, in: bytes) else { return nil }
+        return Int(String(decoding: bytes[start...].prefix { (48...57).contains($0) }, as: UTF8.self))
     }
 }

@@ -43,6 +43,22 @@ import Testing
         }
     }
 
+    @Test func `is no connection soon, also where another went a moment before`() async throws {
+        let (lab, third) = (try Lab(), `The Linux dataplane`.endpoint("b3aaaaaaaaaa", 4, "blue"))
+        let dataplane = lab.dataplane()
+        try await dataplane.start(`The Linux dataplane`.base)
+        for endpoint in [Self.one, Self.two, third] { try await dataplane.connect(link(endpoint)) }
+        let (a, c) = (try lab.container(Self.one), try lab.container(third))
+        defer { lab.end(a, c) }
+        #expect(try a.reaches("10.65.0.4"))
+        try await dataplane.disconnect(interfaceName: Self.two.spec.interfaceName)
+        try await Task.sleep(for: .milliseconds(300))
+        try await dataplane.disconnect(interfaceName: Self.one.spec.interfaceName)
+        try await Task.sleep(for: .seconds(3))
+        #expect(try connections(lab) == 0)
+        await dataplane.stop()
+    }
+
     @Test func `is no right to send with its address`() async throws {
         let lab = try Lab()
         defer { lab.end() }

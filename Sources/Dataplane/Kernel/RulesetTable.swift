@@ -24,6 +24,7 @@ actor RulesetTable {
     /// What came before the full state did. Until then the last process's rules stay.
     private var early: [ClusterChange]? = []
     private var isLoaded = false
+    private var isStopped = false
     /// Where Felix is, the rest of the rules is its business.
     private var master = Master.builtin
 
@@ -91,7 +92,7 @@ actor RulesetTable {
 
     /// Loads our table again if someone has removed or emptied it, or if that failed the last time.
     func verify() throws {
-        guard early == nil else { return }
+        guard early == nil, !isStopped else { return }
         guard isLoaded else { return try reload() }
         let chains = master == .felix ? [Self.publishingChain] : ["raw", Self.policingChain]
         for chain in chains where try !hasRules(chain) {
@@ -99,6 +100,9 @@ actor RulesetTable {
             return try reload()
         }
     }
+
+    /// Once this returns, rules that are missing stay so. Those of whoever comes next would be taken for damage.
+    func stop() { isStopped = true }
 
     private func hasRules(_ chain: String) throws -> Bool {
         try withNftables { try $0.hasRules(chain) }
