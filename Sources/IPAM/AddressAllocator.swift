@@ -51,9 +51,6 @@ public actor AddressAllocator {
     /// Requests whose caller has gone away since they were queued.
     private var abandoned: Set<Int> = []
 
-    /// etcd accepts 128 operations in a transaction; one request needs at most 4 writes and 5 preconditions, and
-    /// `AllocationPlan.staleClaimLimit` leaves the rest.
-    static let batchLimit = 24
     /// Between attempts to find out what an absent store has done.
     static let pauseWhileAway = Duration.milliseconds(250)
 
@@ -127,8 +124,8 @@ public actor AddressAllocator {
 
     private func drain() async {
         while !pending.isEmpty {
-            let batch = Array(pending.prefix(Self.batchLimit))
-            pending.removeFirst(batch.count)
+            let batch = pending
+            pending = []
             await carryOut(batch)
         }
         lane = nil
@@ -136,10 +133,13 @@ public actor AddressAllocator {
     }
 
     private func carryOut(_ batch: [(id: Int, work: Work)]) async {
-        let live = batch.filter { !abandoned.contains($0.id) }
+        var live = batch.filter { !abandoned.contains($0.id) }
         for item in batch where abandoned.remove(item.id) != nil { fail(item.work, .abandoned) }
         for attempt in 1...Surroundings.maximumAttempts {
-            let draft = Draft(of: live.map(\.work), plan: makePlan())
+            let draft = Draft(of: live.lazy.map(\.work), plan: makePlan())
+            // What one transaction does not take comes first in the next.
+            pending.insert(contentsOf: live[draft.outcomes.count...], at: 0)
+            live.removeSubrange(draft.outcomes.count...)
             do throws(StoreError) {
                 if try await commit(draft.transaction) { return settle(live, draft) }
             } catch {
@@ -233,11 +233,15 @@ public actor AddressAllocator {
         }
 
         let transaction: Transaction
+        /// Of the first works, as many as one transaction takes.
         let outcomes: [Outcome]
 
-        init(of works: [Work], plan: consuming AllocationPlan) {
+        init(of works: some Sequence<Work>, plan: consuming AllocationPlan) {
             var outcomes: [Outcome] = []
-            for work in works { outcomes.append(Draft.step(work, &plan)) }
+            for work in works {
+                guard plan.hasRoom else { break }
+                outcomes.append(Draft.step(work, &plan))
+            }
             self.outcomes = outcomes
             transaction = plan.transaction
         }

@@ -108,8 +108,8 @@ struct AllocationPlan {
         affinities.updateValue(affinity, forKey: key)
     }
 
-    /// Each costs a write and two preconditions of the 128 that etcd allows, see `AddressAllocator.batchLimit`.
-    static let staleClaimLimit = 4
+    /// Each costs a write and two preconditions.
+    private static let staleClaimLimit = 4
 
     /// Deletes claims of this host to blocks that say they are not its: their routes would lead nowhere. Some at a time,
     /// and always the same in one plan; the next plan finds the others.
@@ -132,6 +132,13 @@ struct AllocationPlan {
     }
 
     // MARK: Transaction
+
+    /// Whether one more request fits. etcd accepts 128 writes and as many preconditions (`--max-txn-ops`); a request needs
+    /// at most 4 and 5 of them, and stale claims theirs once.
+    var hasRoom: Bool {
+        let preconditions = blocks.count + affinities.count + handles.count + endpoints.count + reliedOn.count
+        return preconditions + 5 + 2 * Self.staleClaimLimit <= 128
+    }
 
     /// Everything this plan changes, provided that nothing it looked at has changed.
     var transaction: Transaction {

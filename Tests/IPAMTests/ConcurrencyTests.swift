@@ -41,15 +41,42 @@ import Testing
     }
 }
 
+@Suite struct `A transaction of a crowd` {
+    /// Small blocks need most keys: each request takes a new one.
+    @Test(arguments: [26, 32]) func `is as large as etcd accepts, and no larger`(blockSize: Int) async throws {
+        let cluster = try await Cluster(
+            pools: "10.65.0.0/20", blockSize: blockSize, configuration: .init(maxBlocksPerHost: 1000))
+        // Claims of this host to blocks that are not its: one transaction drops some of them, too.
+        let stranger = try await cluster.host("stranger")
+        for number in 1...30 {
+            let block = try #require(CIDR.containing(try await stranger.assign("s\(number)"), prefixLength: blockSize))
+            try await cluster.put(Key.affinity(host: "host-1", block: block), BlockAffinity(.confirmed))
+        }
+        let store = CountingStore(cluster.sqlite)
+        let host = try await cluster.host("host-1", through: store)
+        let addresses = try await withThrowingTaskGroup(of: IPAddress.self) { group in
+            for number in 0..<500 { group.addTask { try await host.assign("h\(number)") } }
+            return try await group.reduce(into: [IPAddress]()) { $0.append($1) }
+        }
+        #expect(Set(addresses).count == 500)
+        #expect(await store.largest <= 128)
+        #expect(await store.largest > 100)
+        try await cluster.expectInvariants()
+    }
+}
+
 actor CountingStore: KeyValueStore {
     private let store: any KeyValueStore
     private(set) var commits = 0
+    /// Of any transaction so far: its preconditions or its writes, whichever are more.
+    private(set) var largest = 0
     init(_ store: any KeyValueStore) { self.store = store }
 
     func get(_ key: Key) async throws(StoreError) -> Entry? { try await store.get(key) }
     func list(under prefix: Key) async throws(StoreError) -> Snapshot { try await store.list(under: prefix) }
     func commit(_ transaction: Transaction) async throws(StoreError) -> CommitOutcome {
         commits += 1
+        largest = max(largest, transaction.preconditions.count, transaction.writes.count)
         return try await store.commit(transaction)
     }
     nonisolated func changes(under prefix: Key, after revision: Revision) -> AsyncThrowingStream<[Change], any Error> {
