@@ -5,6 +5,7 @@ import Addressing
 import CalicoModel
 import Datastore
 import Foundation
+import TestSupport
 import Testing
 import YAML
 
@@ -51,6 +52,24 @@ import YAML
             try run("pool", "delete", "blue", "--dry-run").output == "would delete pool blue and its 0 empty blocks\n")
         #expect(try object(run("pool", "delete", "blue", "-o", "json"))["cidr"] == .string("10.65.0.0/24"))
         #expect(try run("pool", "enable", "blue").errors.contains("there is no pool blue; the pools are none"))
+    }
+
+    @Test func `a pool is stored so that Calico's Go clients can update it, and switching it keeps its uid`()
+        async throws
+    {
+        var seen: [StoredResource.Metadata] = []
+        let commands = [
+            ["pool", "create", "blue", "--cidr", "10.65.0.0/24"], ["pool", "disable", "blue"],
+            ["pool", "enable", "blue"],
+        ]
+        for command in commands {
+            #expect(try BuiltProgram.run(command, on: file).status == 0)
+            let entry = try await SQLiteStore(path: file).get(Key.resource(IPPoolSpec.self, name: "blue"))
+            let pool = try StoredResource(#require(entry?.value))
+            #expect(pool.isUpdatable && pool.kind == "IPPool", "\(pool)")
+            seen.append(pool.metadata)
+        }
+        #expect(Set(seen.map(\.uid)).count == 1 && Set(seen.map(\.creationTimestamp)).count == 1)
     }
 
     @Test func `addresses in blocks that no pool holds are counted`() async throws {

@@ -3,6 +3,8 @@
 
 import Addressing
 import CalicoModel
+import Datastore
+import TestSupport
 import Testing
 
 @testable import calico_libnetwork
@@ -61,5 +63,19 @@ import Testing
         #expect(made.map(\.spec.cidr.description) == ["10.5.0.0/16", "fd00:5::/64"])
         #expect(made[0].spec.blockSize == 28 && !made[0].spec.natOutgoing)
         #expect(made[0].spec.vxlanMode == .crossSubnet)
+    }
+
+    @Test func `are stored so that Calico's Go clients can update them`() async throws {
+        let store = try SQLiteStore(path: ":memory:")
+        let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: CommandStore.silent)
+        try await replica.load()
+        var reader = SettingReader(environment: [:])
+        let pools = DefaultPools(settings: try .init(&reader), hostNetworks: [], kernelHasIPv6: true)
+        try await pools.create(in: replica, CommandStore.silent)
+        for name in ["default-ipv4-ippool", "default-ipv6-ippool"] {
+            let entry = try await store.get(Key.resource(IPPoolSpec.self, name: name))
+            let pool = try StoredResource(#require(entry?.value))
+            #expect(pool.isUpdatable && pool.kind == "IPPool" && pool.metadata.name == name, "\(pool)")
+        }
     }
 }

@@ -6,6 +6,7 @@ import CalicoModel
 import Datastore
 import Foundation
 import IPAM
+import TestSupport
 import Testing
 
 @testable import LibnetworkPlugin
@@ -225,5 +226,33 @@ import Testing
         #expect(try await Life(2).requestAddress("p4", plugin, address: "192.168.5.5").status == 200)
         let contents = try await plugin.contents()
         #expect(contents.addresses == ["192.168.5.5"] && contents.handled == 1)
+    }
+
+    @Test func `blocks that have been empty for ten minutes are given back with their claims, but for one`()
+        async throws
+    {
+        let plugin = try await Plugin.fresh(pools: [:])
+        var small = IPPool(
+            metadata: ResourceMetadata(name: "small").asCreated(),
+            spec: IPPoolSpec(cidr: try #require(CIDR("10.65.0.0/24"))))
+        small.spec.blockSize = 31
+        try await plugin.replica.commit(Transaction(writes: [.put(small.key, small)]))
+        let lives = (1...4).map { Life($0, pools: ["small"]) }
+        let addresses = try await lives.asyncMap { try await $0.requestAddresses(plugin) }
+        for (life, held) in zip(lives, addresses) { try await life.release(held, plugin) }
+        let reconciler = plugin.reconciler()
+        let start = Date.now
+        for now in [start, start.addingTimeInterval(IdleBlocks.patience - 1)] {
+            await reconciler.sweep(at: now)
+            #expect(try await blocksAndClaims(plugin) == [2, 2])
+        }
+        await reconciler.sweep(at: start.addingTimeInterval(IdleBlocks.patience + 1))
+        // Nobody waits for it.
+        try await eventually { try await blocksAndClaims(plugin) == [1, 1] }
+    }
+
+    /// How many of each the store holds.
+    private func blocksAndClaims(_ plugin: Plugin) async throws -> [Int] {
+        try await [Key.blocks, Key.affinities].asyncMap { try await plugin.store.list(under: $0).entries.count }
     }
 }
