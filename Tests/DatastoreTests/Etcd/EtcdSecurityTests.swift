@@ -115,6 +115,23 @@ extension EtcdTests {
             await store.close()
         }
 
+        @Test func `a client that was connected follows to a new authority whose files replace the old ones`()
+            async throws
+        {
+            let certificates = try Certificates()
+            let cluster = try await EtcdCluster.start(certificates: certificates)
+            let store = cluster.store()
+            let first = try #require(try await store.commit(put("/t/a", "1")).revision)
+            cluster.members[0].kill()
+            try certificates.makeAuthority("ca")
+            try certificates.sign("server", with: "ca", names: "IP:127.0.0.1")
+            try certificates.sign("client", with: "ca")
+            try await cluster.start(0)
+            try await cluster.awaitReady()
+            #expect(try await store.commit(put("/t/a", "2", since: first)).revision != nil)
+            await store.close()
+        }
+
         private func replace(_ path: String, with other: String) throws {
             try FileManager.default.removeItem(atPath: path)
             try FileManager.default.copyItem(atPath: other, toPath: path)
