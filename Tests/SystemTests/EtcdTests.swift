@@ -95,12 +95,13 @@ extension SystemTests {
             }
             let calls = try await lab.etcdCalls() - before
             #expect(Set(addresses).count == 256)
-            #expect(calls.transactions < 256, "\(calls) for 256 addresses")
+            #expect(calls.transactions < 128, "\(calls) for 256 addresses")
             for address in addresses { #expect(try await plugin.releaseAddress(address).status == 200) }
         }
 
         @Test func `a hundred requests given up while etcd hangs leave no address`() async throws {
             let held = try #require(try await plugin.requestAddress(900).address)
+            let before = try await lab.calico("ipam show", as: AddressUse.self)
             try await lab.signalEtcd("STOP")
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<100 {
@@ -121,8 +122,13 @@ extension SystemTests {
             try await Task.sleep(for: .seconds(4))
             try await lab.signalEtcd("CONT")
             let next = try await onceRecovered(901)
-            let use = try await lab.calico("ipam show", as: AddressUse.self)
-            #expect(use.handles == 2, "only the two that were answered")
+            // What is carried out late shows at the second look.
+            for pause in [0, 5] {
+                try await Task.sleep(for: .seconds(pause))
+                let use = try await lab.calico("ipam show", as: AddressUse.self)
+                #expect(use.handles == before.handles + 1, "after \(pause) s; only one more was answered")
+                #expect(use.inUse == before.inUse + 1, "after \(pause) s; only one more was answered")
+            }
             for address in [held, next] { #expect(try await plugin.releaseAddress(address).status == 200) }
         }
 
@@ -145,12 +151,18 @@ extension SystemTests {
         }
 
         @Test func `with etcd away a request fails in time and says why; with etcd back it works`() async throws {
-            try await lab.killEtcd()
-            let reply = try await inTime { try await plugin.requestAddress(1) }
-            #expect(reply.status == 500)
-            #expect(reply.text.contains("172.30.0.1:2379: connection refused"), "\(reply)")
-            try await lab.startEtcd()
-            #expect(try await plugin.releaseAddress(onceRecovered(1)).status == 200)
+            var best = Duration.seconds(60)
+            // Three rounds at most: one may meet a busy machine.
+            for _ in 1...3 where best >= .seconds(2) {
+                try await lab.killEtcd()
+                let reply = try await inTime { try await plugin.requestAddress(1) }
+                #expect(reply.status == 500)
+                #expect(reply.text.contains("172.30.0.1:2379: connection refused"), "\(reply)")
+                let (address, time) = try await recover(1) { try await lab.startEtcd() }
+                best = min(best, time)
+                #expect(try await plugin.releaseAddress(address).status == 200)
+            }
+            #expect(best < .seconds(2), "from etcd's first answer to the daemon's")
         }
 
         @Test func `containers talk while etcd is away, also after the plugin has restarted`() async throws {
@@ -163,7 +175,7 @@ extension SystemTests {
             try await lab.startPlugin("CALICO_LIBNETWORK_REQUEST_TIMEOUT=2s")
             #expect(await first.reaches(second.address))
             #expect(try await plugin.call("NetworkDriver.GetCapabilities", "").status == 200)
-            let reply = try await inTime(.seconds(2)) { try await plugin.requestAddress(1) }
+            let reply = try await inTime(.seconds(2), tries: 3) { try await plugin.requestAddress(1) }
             #expect(reply.status == 500)
             #expect(reply.text.contains("not ready yet") && reply.text.contains("2379"), "\(reply)")
             try await lab.startEtcd()
@@ -227,14 +239,22 @@ extension SystemTests {
             return reply
         }
 
-        /// Expects the answer within the daemon's REQUEST_TIMEOUT, here `limit`, and two seconds more for a busy machine.
+        /// Expects the answer within the daemon's REQUEST_TIMEOUT, here `limit`, and half a second more for the way there
+        /// and back; from one of the `tries`, where the answer may take as long as `limit` and the machine may be busy.
         private func inTime(
-            _ limit: Duration = .seconds(10), _ call: () async throws -> PluginReply
+            _ limit: Duration = .seconds(10), tries: Int = 1, _ call: () async throws -> PluginReply
         ) async throws -> PluginReply {
+            let limit = limit + .milliseconds(500)
+            var (reply, time) = try await timed(call)
+            for _ in 1..<tries where time >= limit { (reply, time) = try await timed(call) }
+            #expect(time < limit, "no caller waits longer than the request timeout: \(reply)")
+            return reply
+        }
+
+        private func timed(_ call: () async throws -> PluginReply) async throws -> (PluginReply, Duration) {
             let start = ContinuousClock.now
             let reply = try await call()
-            #expect(start.duration(to: .now) < limit + .seconds(2), "\(reply)")
-            return reply
+            return (reply, start.duration(to: .now))
         }
 
         /// The count once nothing else is going on.
@@ -260,20 +280,37 @@ extension SystemTests {
             return addresses
         }
 
-        /// An address, as soon as etcd answers and then the daemon gives one: within two seconds, and three more for a
-        /// busy machine. What it took is in the daemon's log.
+        /// An address from the daemon, etcd being on its way back: soon after etcd itself answers. How soon at best, the
+        /// test that kills etcd says; here the machine may be busy.
         private func onceRecovered(_ number: Int) async throws -> String {
-            try await lab.awaitEtcd()
-            let start = ContinuousClock.now
+            let (address, time) = try await recover(number) { try await lab.awaitEtcd() }
+            #expect(time < .seconds(5))
+            return address
+        }
+
+        /// Has etcd come back by `revive`, and asks the daemon for an address until it gives one.
+        ///
+        /// - Returns: the address, and how long after etcd's own first answer it came, which is in the daemon's log too.
+        private func recover(
+            _ number: Int, _ revive: () async throws -> Void
+        ) async throws -> (address: String, time: Duration) {
+            async let answered = etcdAnswered()
+            try await revive()
             var reply = try await plugin.requestAddress(number)
             _ = try await lab.eventually(within: 20) {
                 if reply.address == nil { reply = try await plugin.requestAddress(number) }
                 return reply.address != nil
             }
-            let time = start.duration(to: .now)
+            let end = ContinuousClock.now
+            let time = try await answered.duration(to: end)
             lab.mark("recovered \(time) after etcd")
-            #expect(time < .seconds(5))
-            return try #require(reply.address, "\(reply)")
+            return (try #require(reply.address, "\(reply)"), time)
+        }
+
+        /// When etcd answers by itself.
+        private func etcdAnswered() async throws -> ContinuousClock.Instant {
+            try await lab.awaitEtcd()
+            return .now
         }
 
         private func refusal(_ number: Int) async throws -> PluginReply {
@@ -321,10 +358,13 @@ extension SystemTests {
         @Test func `--ip that is taken on one is refused on the other, which says who holds it`() async throws {
             try await createNetworks("--subnet 192.168.0.0/16")
             let holder = try await first.start("b1", on: "blue", "--ip 192.168.7.7")
+            let endpoint = try #require(try await first.calico("endpoint list", as: [Endpoint].self).first)
             let refusal = await second.attempt("docker run --rm --network blue --ip 192.168.7.7 bb true")
             #expect(!refusal.succeeded)
             #expect(refusal.errors.contains("192.168.7.7 is already assigned"), "\(refusal.errors)")
-            #expect(refusal.errors.contains("node host"), "\(refusal.errors)")
+            #expect(refusal.errors.contains("endpoint \(endpoint.id.prefix(12))"), "\(refusal.errors)")
+            #expect(refusal.errors.contains("on node host"), "\(refusal.errors)")
+            #expect(!refusal.errors.contains("node host2"), "the holder's host, not the one that refuses")
             #expect(await first.hostReaches(holder.address))
         }
 

@@ -25,6 +25,9 @@ struct AddressUse: Decodable {
     let pools: [PoolUse]
     let blocks: [BlockUse]?
     let handles: Int
+
+    /// Addresses of all pools.
+    var inUse: Int { pools.reduce(0) { $0 + $1.inUse } }
 }
 
 struct Endpoint: Decodable {
