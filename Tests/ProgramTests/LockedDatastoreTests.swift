@@ -64,26 +64,3 @@ import Testing
         #expect(try await store.list(under: Key("/")).entries.count == 1)
     }
 }
-
-@Suite struct `The datastore's own entry` {
-    @Test(arguments: [
-        (ClusterInformationSpec(), true), (ClusterInformationSpec(clusterGUID: "", datastoreReady: true), true),
-        (ClusterInformationSpec(clusterGUID: "0", datastoreReady: true), false),
-    ])
-    func `is completed where it leaves something open`(spec: ClusterInformationSpec, changes: Bool) async throws {
-        let store = SteppedStore(on: try SQLiteStore(path: ":memory:"))
-        var information = ClusterInformation(metadata: ResourceMetadata(name: "default"), spec: spec)
-        information.spec.unknown["calicoVersion"] = "v3.30.0"
-        try await store.put([.put(information.key, information)])
-        let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: CommandStore.silent)
-        try await replica.load()
-        var reader = SettingReader(environment: [:])
-        let addresses = try NodeAddresses(&reader)
-        let before = try await store.list(under: Key("/")).revision
-        for _ in 1...2 { try await addresses.ensureClusterInformation(in: replica) }
-        let found = try #require(replica.read { $0.clusterInformation?.value.spec })
-        #expect(found.clusterGUID?.count == (changes ? 32 : 1) && found.datastoreReady == true)
-        #expect(found.unknown["calicoVersion"] == "v3.30.0")
-        #expect(try await store.list(under: Key("/")).revision.number == before.number + (changes ? 1 : 0))
-    }
-}
