@@ -123,8 +123,9 @@ public struct IPAMDriver: Sendable {
 
     private func settleUnknown(_ options: [String: String]) throws {
         let unknown = options.keys.filter { $0 != "RequestAddressType" && $0 != NetworkOptions.poolKey }
-        try OptionKeys([NetworkOptions.poolKey]).settle(
-            unknown, in: "IPAM option", refusal: "calico-ipam knows no --ipam-opt", logger)
+        // The Go plugin's words, to which ours are added.
+        let refusal = "Arbitrary options are not supported: calico-ipam takes no --ipam-opt"
+        try OptionKeys([NetworkOptions.poolKey]).settle(unknown, in: "IPAM option", refusal: { _ in refusal }, logger)
     }
 
     // MARK: Addresses

@@ -31,7 +31,7 @@ struct NetworkOptions {
             if try !take(key, text) { unknown.append(key) }
         }
         let keys = OptionKeys([Self.mtuKey, Self.prefixKey, Self.profileKey, Self.poolKey], prefix: Self.labelPrefix)
-        try keys.settle(unknown, in: "network option", refusal: "the calico driver knows no option", logger)
+        try keys.settle(unknown, in: "network option", refusal: { Self.refusal(of: "flag", count: $0) }, logger)
     }
 
     /// The options of a network as its record has them: they were checked, and remarked upon, when it was made.
@@ -51,8 +51,14 @@ struct NetworkOptions {
         let unknown = try ours.filter { try $0.key == Self.poolKey || !take($0.key, $0.value.optionText) }.map(\.key)
         guard unknown.isEmpty else {
             let keys = OptionKeys([Self.profileKey], prefix: Self.labelPrefix)
-            throw PluginError("the calico driver knows no endpoint option \(keys.refusal(of: unknown))")
+            throw PluginError(
+                "\(Self.refusal(of: "endpoint option", count: unknown.count)) \(keys.refusal(of: unknown))")
         }
+    }
+
+    /// The Go plugin said it so.
+    private static func refusal(of noun: String, count: Int) -> String {
+        "Calico driver does not support the \(noun)\(count == 1 ? "" : "s")"
     }
 
     /// False where `key` is not known.

@@ -30,9 +30,9 @@ struct OptionKeys {
     ///
     /// - Parameters:
     ///   - place: where they were found, `network option`.
-    ///   - refusal: the beginning of a sentence that refuses the others, `the calico driver knows no option`.
+    ///   - refusal: begins a sentence that refuses so many others, `Calico driver does not support the flags`.
     /// - Throws: naming all others.
-    func settle(_ unknown: [String], in place: String, refusal: String, _ logger: Logger) throws {
+    func settle(_ unknown: [String], in place: String, refusal: (Int) -> String, _ logger: Logger) throws {
         let isDockers = { (key: String) in key.hasPrefix("com.docker.network.") }
         for key in unknown.filter(isDockers).sorted() {
             var metadata: Logger.Metadata = ["option": "\(key)"]
@@ -40,7 +40,9 @@ struct OptionKeys {
             logger.info("\(place) has no effect here", metadata: metadata)
         }
         let others = unknown.filter { !isDockers($0) }
-        guard others.isEmpty else { throw PluginError("\(refusal) \(self.refusal(of: others))") }
+        guard others.isEmpty else {
+            throw PluginError("\(refusal(others.count)) \(self.refusal(of: others))")
+        }
     }
 
     /// The end of a sentence that refuses `unknown`, sorted, each with what was probably meant, and what is known.

@@ -7,12 +7,12 @@ import Testing
 
 extension SystemTests.Networks {
     @Test(arguments: [
-        ("-o parent=eth0", "the calico driver knows no option parent"),
+        ("-o parent=eth0", "Calico driver does not support the flag parent; it knows"),
         ("-o org.projectcalico.profil=team", "(do you mean org.projectcalico.profile?)"),
         ("-o com.docker.network.driver.mtu=9", "com.docker.network.driver.mtu=9 is not an MTU between 68 and 65535"),
         ("--ipv6 -o com.docker.network.driver.mtu=1279", "mtu=1279 is too small for a network with IPv6"),
         ("-o org.projectcalico.pool=extra", "Give the pools to IPAM instead: --ipam-opt org.projectcalico.pool=extra"),
-        ("--ipam-opt pool=extra", "calico-ipam knows no --ipam-opt pool (do you mean org.projectcalico.pool?)"),
+        ("--ipam-opt pool=extra", "calico-ipam takes no --ipam-opt pool (do you mean org.projectcalico.pool?)"),
         ("--ipam-opt org.projectcalico.pool=nowhere", "there is no IP pool nowhere; the pools are"),
         ("--subnet 192.168.0.0/16 --gateway 192.168.0.1", "leave out --gateway 192.168.0.1"),
     ])

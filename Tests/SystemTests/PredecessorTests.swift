@@ -26,11 +26,11 @@ extension SystemTests {
                 "\(drivers) --subnet 192.169.0.0/24",
                 "IpamDriver.RequestPool: The requested subnet must match the CIDR of a configured Calico IP Pool"
             ),
-            ("\(drivers) --ipam-opt REJECT", "IpamDriver.RequestPool: calico-ipam knows no --ipam-opt REJECT"),
-            ("\(drivers) --opt REJECT", "NetworkDriver.CreateNetwork: the calico driver knows no option REJECT"),
+            ("\(drivers) --ipam-opt REJECT", "IpamDriver.RequestPool: Arbitrary options are not supported"),
+            ("\(drivers) --opt REJECT", "NetworkDriver.CreateNetwork: Calico driver does not support the flag REJECT;"),
             (
                 "\(drivers) --opt REJECT2 --opt REJECT",
-                "NetworkDriver.CreateNetwork: the calico driver knows no option REJECT, REJECT2"
+                "NetworkDriver.CreateNetwork: Calico driver does not support the flags REJECT, REJECT2;"
             ),
         ]
 

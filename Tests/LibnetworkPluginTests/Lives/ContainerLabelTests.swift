@@ -187,7 +187,7 @@ import Testing
         (#""org.projectcalico.label.a":"b c""#, "org.projectcalico.label.a=b c is not a label"),
         (#""org.projectcalico.label.":"x""#, "is not a label"),
         (#""org.projectcalico.label.projectcalico.org/namespace":"x""#, "is not allowed: Calico keeps such labels"),
-        (#""org.projectcalico.labels.a":"b""#, "knows no endpoint option org.projectcalico.labels.a"),
+        (#""org.projectcalico.labels.a":"b""#, "does not support the endpoint option org.projectcalico.labels.a"),
     ])
     func `that are none are refused by name, and nothing is written`(_ option: String, _ words: String) async throws {
         let plugin = try await Plugin.fresh()

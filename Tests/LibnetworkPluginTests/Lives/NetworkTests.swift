@@ -302,7 +302,7 @@ import Testing
         (#"{"org.projectcalico.profile":"Not Legal"}"#, "not a profile name"),
         (#"{"org.projectcalico.label.-":"x"}"#, "not a label"),
         (#"{"org.projectcalico.label.a":"b c"}"#, "not a label"),
-        (#"{"zeta":"1","alpha":"2","com.docker.network.fine":"3"}"#, "knows no option alpha, zeta;"),
+        (#"{"zeta":"1","alpha":"2","com.docker.network.fine":"3"}"#, "does not support the flags alpha, zeta;"),
     ])
     func `a malformed or unknown option is refused by name`(_ generic: String, _ words: String) async throws {
         let plugin = try await Plugin.fresh()

@@ -41,8 +41,11 @@ import Testing
         ("label.tier", "x", "(do you mean org.projectcalico.label.tier?)"),
         ("profile", "x", "(do you mean org.projectcalico.profile?)"),
         ("MTU", "1400", "(do you mean com.docker.network.driver.mtu?)"),
-        ("org.projectcalico.x", "y", "knows no option org.projectcalico.x; it knows com.docker.network.driver.mtu, "),
-        ("parent", "eth0", "knows no option parent; it knows"),
+        (
+            "org.projectcalico.x", "y",
+            "does not support the flag org.projectcalico.x; it knows com.docker.network.driver.mtu, "
+        ),
+        ("parent", "eth0", "Calico driver does not support the flag parent; it knows"),
     ])
     func `a network refuses`(_ key: String, _ value: String, _ words: String) async throws {
         let plugin = try await Plugin.fresh()
@@ -65,7 +68,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("org.projectcalico.pool", "p4", "knows no endpoint option org.projectcalico.pool; it knows"),
+        ("org.projectcalico.pool", "p4", "does not support the endpoint option org.projectcalico.pool; it knows"),
         ("org.projectcalico.profil", "x", "(do you mean org.projectcalico.profile?)"),
         ("org.projectcalico.lable.tier", "x", "(do you mean org.projectcalico.label.tier?)"),
         ("org.projectcalico.profile", "a b", "is not a profile name"),
@@ -86,7 +89,7 @@ import Testing
         let words =
             "org.projectcalico.lable.tier (do you mean org.projectcalico.label.tier?), org.projectcalico.pool, "
             + "org.projectcalico.profil (do you mean org.projectcalico.profile?); it knows"
-        #expect(reply.refusal?.contains("no endpoint option \(words)") == true, "\(reply)")
+        #expect(reply.refusal?.contains("does not support the endpoint options \(words)") == true, "\(reply)")
     }
 
     @Test func `unknown options of Docker's own have no effect, and the log says so`() async throws {
@@ -109,8 +112,11 @@ import Testing
 
     @Test(arguments: [
         ("org.projectcalico.pol", "(do you mean org.projectcalico.pool?); it knows org.projectcalico.pool"),
-        ("pool", "knows no --ipam-opt pool (do you mean org.projectcalico.pool?)"),
-        ("whatever", "knows no --ipam-opt whatever; it knows org.projectcalico.pool"),
+        ("pool", "takes no --ipam-opt pool (do you mean org.projectcalico.pool?)"),
+        (
+            "whatever",
+            "Arbitrary options are not supported: calico-ipam takes no --ipam-opt whatever; it knows org.projectcalico.pool"
+        ),
     ])
     func `IPAM refuses`(_ key: String, _ words: String) async throws {
         let plugin = try await Plugin.fresh()

@@ -25,12 +25,14 @@ import Testing
 
     /// Commands that ours refuses while the recorded plugin let them pass: where, and in which words.
     static let refusals: [String: (method: String, text: String)] = [
-        "02-net-opt": ("NetworkDriver.CreateNetwork", "knows no option flag, foo"),
-        "02-net-config": ("NetworkDriver.CreateNetwork", "knows no option k"),
+        "02-net-opt": ("NetworkDriver.CreateNetwork", "does not support the flags flag, foo;"),
+        "02-net-config": ("NetworkDriver.CreateNetwork", "does not support the flag k;"),
         "02-net-gateway": ("IpamDriver.RequestAddress", "does not support specifying a gateway"),
         "h-refused-gateway": ("IpamDriver.RequestAddress", "does not support specifying a gateway"),
         "a-net-gateway": ("IpamDriver.RequestAddress", "does not support specifying a gateway"),
-        "02-net-ipamopt": ("IpamDriver.RequestPool", "knows no --ipam-opt a"),
+        "02-net-ipamopt": (
+            "IpamDriver.RequestPool", "Arbitrary options are not supported: calico-ipam takes no --ipam-opt a;"
+        ),
         "02-net-default-ipam": ("NetworkDriver.CreateNetwork", "Non-Calico IPAM driver"),
     ]
 
