@@ -36,6 +36,9 @@ extension NetworkDriver {
             return try state.adding(
                 draft.endpoint(on: network), to: network, profile: profile == network.profileName ? profile : nil)
         }
+        warnOfMissingProfiles(
+            replica.read { $0.endpoints[key]?.value.spec.profiles } ?? [],
+            ["endpoint": "\(request.endpointID.abbreviated)", "network": "\(known.id.abbreviated)"])
         await followProvisional(known.id, key)
         return CreateEndpointReply(Interface: .init(MacAddress: given == nil ? mac.description : nil))
     }
@@ -90,6 +93,15 @@ extension NetworkDriver {
         logger.warning(
             "the engine did not tell the network's name; its profile is named by id instead",
             metadata: ["network": "\(network.id.abbreviated)"])
+    }
+
+    /// Of those that a user named and that we do not make. To Calico a missing profile is one that allows nothing.
+    func warnOfMissingProfiles(_ names: [String], _ metadata: Logger.Metadata) {
+        for name in names where replica.read({ $0.profiles[name] == nil }) {
+            logger.warning(
+                "a profile that does not exist lets nothing pass; create it, or name another",
+                metadata: metadata.merging(["profile": "\(name)"]) { $1 })
+        }
     }
 }
 

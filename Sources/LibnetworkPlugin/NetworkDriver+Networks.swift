@@ -6,6 +6,7 @@ import CalicoModel
 import Dataplane
 import Datastore
 import FoundationEssentials
+import Logging
 
 extension NetworkDriver {
     func createNetwork(_ request: CreateNetworkRequest) async throws -> EmptyReply {
@@ -33,6 +34,9 @@ extension NetworkDriver {
                 transaction.merge(state.adopting(profile, for: joined))
             }
             return transaction
+        }
+        if let profile = record.profile, !record.wantsProfile {
+            warnOfMissingProfiles([profile], ["network": "\(record.id.abbreviated)"])
         }
         return EmptyReply()
     }

@@ -120,8 +120,10 @@ import Testing
         #expect(plugin.replica.read { $0.profiles["web"]?.revision } == revision)
     }
 
-    @Test func `an endpoint's own profile is its own alone`() async throws {
-        let plugin = try await Plugin.fresh(engine: RecordedEngine([dockerID(0xabc): .init(name: "web")]))
+    @Test func `an endpoint's own profile is its own alone, and the log says that it does not exist`() async throws {
+        let log = RecordedLog()
+        let plugin = try await Plugin.fresh(
+            engine: RecordedEngine([dockerID(0xabc): .init(name: "web")]), logger: log.logger)
         try await plugin.createNetwork()
         var first = Life(1)
         first.options = #"{"org.projectcalico.profile":"special"}"#
@@ -135,6 +137,11 @@ import Testing
         #expect(try plugin.endpoint(third.endpoint)?.spec.profiles == [])
         #expect(plugin.record(dockerID(0xabc))?.profile == "web")
         #expect(profile("special", plugin) == nil)
+        let ids = "endpoint=\(first.endpoint.prefix(12)) network=\(first.network.prefix(12))"
+        #expect(
+            log.lines.filter { $0.contains("does not exist") } == [
+                "a profile that does not exist lets nothing pass; create it, or name another \(ids) profile=special"
+            ])
     }
 
     @Test func `a network may name its profile, or have none`() async throws {
@@ -151,8 +158,10 @@ import Testing
     @Test func `no profile is made where the host wants none`() async throws {
         var settings = NetworkDriver.Settings()
         settings.createsProfiles = false
-        let plugin = try await Plugin.fresh(settings: settings)
+        let log = RecordedLog()
+        let plugin = try await Plugin.fresh(settings: settings, logger: log.logger)
         try await plugin.createNetwork(dockerID(0xa1), generic: #"{"org.projectcalico.profile":"team"}"#)
+        #expect(log.lines.contains { $0.hasSuffix("network=\(dockerID(0xa1).prefix(12)) profile=team") })
         try await Life(1, network: dockerID(0xa1)).start(plugin)
         try await Life(2).start(plugin)
         #expect(try plugin.endpoint(dockerID(1))?.spec.profiles == ["team"])

@@ -57,6 +57,21 @@ import Testing
         try await plugin.expectNothingLeft()
     }
 
+    @Test func `can be on any of a node's first 254; later ones share next hops evenly, and the log says so once`()
+        async throws
+    {
+        let log = RecordedLog()
+        let plugin = try await Plugin.fresh(logger: log.logger)
+        for number in 1...256 { try await plugin.createNetwork(dockerID(number), subnet: "192.168.0.0/16") }
+        let hops = (1...256).compactMap { plugin.record(dockerID($0))?.nextHops[Plugin.node] }
+        #expect(hops == Array(1...254) + [1, 2])
+        let facts = "network=\(dockerID(255).prefix(12)) nextHop=169.254.1.1"
+        #expect(
+            log.lines.filter { $0.contains("next hop") } == [
+                "next hops repeat past 254 networks; no container can be on two networks that have the same one \(facts)"
+            ])
+    }
+
     @Test func `costs one commit more for its second network, none for its first, and none when it leaves`()
         async throws
     {
