@@ -106,7 +106,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["LinuxNetwork"], path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "AddressingTests", dependencies: ["Addressing"], swiftSettings: settings),
         .testTarget(name: "YAMLTests", dependencies: ["YAML", "CalicoModel"], swiftSettings: settings),
-        .testTarget(name: "DNSTests", dependencies: ["DNS"], swiftSettings: settings),
+        .testTarget(name: "DNSTests", dependencies: ["DNS", "TestSupport"], swiftSettings: settings),
         .testTarget(name: "CalicoModelTests", dependencies: ["CalicoModel", "Addressing"], swiftSettings: settings),
         .testTarget(
             name: "DatastoreTests",

@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import DNS
+import TestSupport
 import Testing
 
 @Suite struct `Looking up service records` {

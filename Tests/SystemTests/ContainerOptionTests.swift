@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import TestSupport
 import Testing
 
 // `docker run`, option by option, as far as it concerns addresses.
@@ -15,9 +16,9 @@ extension SystemTests.Addresses {
         #expect(await lab.hostReaches(String(address)))
     }
 
-    @Test func `--link-local-ip adds its address, which reaches nobody, and --dns names who is asked`() async throws {
+    @Test func `an IPv4 --link-local-ip adds its address, which reaches nobody`() async throws {
         try await lab.createNetwork("blue")
-        let container = try await lab.start("b1", on: "blue", "--link-local-ip 169.254.77.7 --dns 9.9.9.9")
+        let container = try await lab.start("b1", on: "blue", "--link-local-ip 169.254.77.7")
         #expect(try await container.run("ip -o -4 addr show dev cali0").contains(" 169.254.77.7/16 "))
         let peer = try await lab.start("b2", on: "blue")
         #expect(await peer.reaches(container.address))
@@ -25,8 +26,32 @@ extension SystemTests.Addresses {
         #expect(await container.isCutOff(from: peer.address))
         #expect(await container.reaches(peer.address, from: container.address))
         #expect(try await container.run("nslookup b2 127.0.0.11").contains(peer.address))
-        let server = try await lab.run("docker inspect -f '{{.HostConfig.Dns}}' b1")
-        #expect(server == "[9.9.9.9]")
+    }
+
+    @Test func `an IPv6 --link-local-ip is one more address, and takes nothing from the others`() async throws {
+        try await lab.createNetwork("blue", "--ipv6")
+        let container = try await lab.start("b1", on: "blue", "--link-local-ip fe80::77")
+        #expect(try await container.run("ip -o -6 addr show dev cali0").contains(" fe80::77/64 "))
+        let peer = try await lab.start("b2", on: "blue")
+        for (own, other) in [(container.address6, peer.address6), (container.address, peer.address)] {
+            #expect(await container.reaches(other), "whatever source the kernel takes")
+            #expect(await peer.reaches(own))
+        }
+        let endpoints = try await lab.calico("endpoint list", as: [Endpoint].self)
+        let addresses = endpoints.first { $0.mac == container.mac }?.addresses
+        #expect(addresses == [container.address, container.address6], "the plugin is not told of it")
+    }
+
+    @Test func `--dns names who is asked for names that Docker does not know`() async throws {
+        try await lab.createNetwork("blue")
+        let server = try await lab.startNameServer { _ in .records([NameServer.record(1, [203, 0, 113, 7])]) }
+        defer { server.stop() }
+        let container = try await lab.start("b1", on: "blue", "--dns \(Lab.outside)")
+        let answer = try await container.run("timeout 20 nslookup www.example.org 127.0.0.11")
+        #expect(answer.contains("203.0.113.7"), "\(answer)")
+        #expect(server.names.contains("www.example.org"))
+        #expect(try await container.run("timeout 20 nslookup b1 127.0.0.11").contains(container.address))
+        #expect(!server.names.contains("b1"))
     }
 
     @Test func `driver options of an endpoint count, and a misspelt one is refused`() async throws {
@@ -43,6 +68,11 @@ extension SystemTests.Addresses {
         let endpoint = try #require(try await lab.calico("endpoint list", as: [DescribedEndpoint].self).first)
         #expect(endpoint.profiles == ["team"])
         #expect(endpoint.labels["Role"] == "db")
+        // Nobody has made that profile.
+        let warning = "'a profile that does not exist lets nothing pass; .* profile=team'"
+        try await lab.run("grep \(warning) \(lab.directory)/\(lab.host)/plugin.log")
+        let peer = try await lab.start("b3", on: "blue")
+        #expect(await peer.isCutOff(from: try await lab.container("b2", on: "blue").address))
     }
 
     @Test func `a container with a static address keeps it, whatever ends it`() async throws {

@@ -2,6 +2,7 @@
 // Copyright the calico-libnetwork authors
 
 import Foundation
+import TestSupport
 import Testing
 
 /// A host of `scripts/lab.sh` with a real Docker engine and the built daemon, and a neighbour on its LAN.
@@ -72,6 +73,16 @@ struct Lab: Sendable {
         let result = await toolbox(["net", "outside", "bash", "-c", command])
         guard result.succeeded else { throw CommandFailure(command: command, result: result) }
         return result.output.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    /// A name server of the neighbour, at the usual port.
+    func startNameServer(_ reply: @escaping @Sendable (String) -> NameServer.Reply) async throws -> NameServer {
+        let pid = try String(contentsOfFile: "\(directory)/outside/pid", encoding: .utf8)
+        let namespace = "/proc/\(pid.trimmingCharacters(in: .whitespacesAndNewlines))/ns/net"
+        return try await onThread {
+            try enterNetworkNamespace(namespace)
+            return try NameServer(at: 0xac1e_0001, port: 53, reply)  // Lab.outside
+        }
     }
 
     /// Decodes what `calico-libnetwork … -o json` prints.

@@ -34,6 +34,7 @@ extension SystemTests {
                 let port = "--publish mode=host,published=8081,target=80"
                 try await start("dv", "--replicas 2 --replicas-max-per-node 1 \(port)")
                 let tasks = try await expectOwnAddresses("ds", count: 2)
+                try await expectLabels(["tier": "web"])
                 try await expectNames("ds", tasks)
                 // A service of such a network has no virtual address; its name stands for the tasks in either mode.
                 let published = try await expectOwnAddresses("dv", count: 1)
@@ -73,6 +74,18 @@ extension SystemTests {
                 #expect(Set(known).isSuperset(of: tasks.map(\.address)), "on \(node.host)")
             }
             return tasks
+        }
+
+        /// Those of the network, on each node's endpoints.
+        private func expectLabels(_ labels: [String: String]) async throws {
+            for node in nodes {
+                let endpoints = try await node.calico("endpoint list", as: [Endpoint].self)
+                #expect(!endpoints.isEmpty, "on \(node.host)")
+                for endpoint in endpoints {
+                    let carried = endpoint.labels.filter { labels.keys.contains($0.key) }
+                    #expect(carried == labels, "on \(node.host)")
+                }
+            }
         }
 
         /// Names are told from node to node in the background.

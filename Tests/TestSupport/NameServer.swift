@@ -4,9 +4,9 @@
 import Glibc
 import Synchronization
 
-/// A name server on a port of 127.0.0.1, on a thread of its own, for as long as it is referred to.
-final class NameServer: Sendable {
-    enum Reply {
+/// A name server in the network namespace of the thread that makes it, on a thread of its own, until it is stopped.
+public final class NameServer: Sendable {
+    public enum Reply: Sendable {
         /// Answer records: type, and data after the name.
         case records([(type: UInt16, data: [UInt8])])
         /// RFC 1035: 2 server failure, 3 no such name.
@@ -16,33 +16,38 @@ final class NameServer: Sendable {
         case silence
     }
 
-    let port: UInt16
+    public let port: UInt16
     private let descriptor: Int32
     private let asked = Mutex<[String]>([])
 
-    init(_ reply: @escaping @Sendable (String) -> Reply) throws {
+    /// - Parameters:
+    ///   - address: in the host's byte order, `0x7f00_0001` for 127.0.0.1.
+    ///   - port: 0 for one that is free.
+    ///   - reply: what it says of a name.
+    public init(
+        at address: UInt32 = 0x7f00_0001, port: UInt16 = 0, _ reply: @escaping @Sendable (String) -> Reply
+    ) throws {
         descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var name = sockaddr_in()
+        name.sin_family = sa_family_t(AF_INET)
+        name.sin_addr.s_addr = address.bigEndian
+        name.sin_port = port.bigEndian
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let descriptor = descriptor
-        let bound = withUnsafeMutablePointer(to: &address) {
+        let bound = withUnsafeMutablePointer(to: &name) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
             }
         }
-        guard bound else { throw Failure(errno: errno) }
-        port = address.sin_port.bigEndian
+        guard bound else { throw SystemCallFailure("bind") }
+        self.port = name.sin_port.bigEndian
         start(reply)
     }
 
-    struct Failure: Error { let errno: Int32 }
-
     /// The names that were asked for, in order.
-    var names: [String] { asked.withLock { $0 } }
+    public var names: [String] { asked.withLock { $0 } }
 
-    func stop() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+    public func stop() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 
     private func start(_ reply: @escaping @Sendable (String) -> Reply) {
         let body = Unmanaged.passRetained(Body { self.serve(reply) })
@@ -118,13 +123,14 @@ final class NameServer: Sendable {
 
     private static func bytes(_ number: UInt16) -> [UInt8] { [UInt8(number >> 8), UInt8(number & 0xff)] }
 
-    static func record(_ type: UInt16, _ data: [UInt8]) -> (UInt16, [UInt8]) { (type, data) }
+    public static func record(_ type: UInt16, _ data: [UInt8]) -> (UInt16, [UInt8]) { (type, data) }
 
-    static func srv(_ priority: UInt16, _ weight: UInt16, _ port: UInt16, _ target: String) -> (UInt16, [UInt8]) {
+    public static func srv(_ priority: UInt16, _ weight: UInt16, _ port: UInt16, _ target: String) -> (UInt16, [UInt8])
+    {
         (33, bytes(priority) + bytes(weight) + bytes(port) + name(target))
     }
 
-    static func alias(_ target: String) -> (UInt16, [UInt8]) { (5, name(target)) }
+    public static func alias(_ target: String) -> (UInt16, [UInt8]) { (5, name(target)) }
 
     private static func name(_ text: String) -> [UInt8] {
         text.split(separator: ".").flatMap { [UInt8($0.utf8.count)] + Array($0.utf8) } + [0]
