@@ -33,7 +33,8 @@ else
 	for suite in LibnetworkPlugin Dataplane Simulation Datastore; do \
 		swift test --skip-build --disable-xctest --filter $${suite}Tests; \
 	done
-	@scripts/test-engines 20.10/on 20.10/on/etcd
+	@# Both kinds of hosts, and both datastores.
+	@scripts/test-engines 20.10/on 20.10/off/etcd
 endif
 
 test-engines: ## run the system suite on engines 20.10, 26.1 and 28.5, hosts with IPv6 and without (as root; ENGINES=28.5, or 28.5/off)

@@ -27,6 +27,7 @@ extension ConformanceCase {
                 Sample.create(v4: #"{"AddressSpace":"CalicoAddressSpace","Pool":"0.0.0.0/0"}"#), .exactly("{}"))),
         .init(
             57, "an internal network is recorded as one",
+            decision: "Join answers a next hop all the same, see case 83; the checklist leaves it out.",
             .call(
                 "NetworkDriver.CreateNetwork", Sample.create(options: #","com.docker.network.internal":true"#),
                 .exactly("{}")),
