@@ -66,10 +66,17 @@ extension AllocationPlan {
     private func idleBlock(for request: AddressRequest, in pools: [IPPool]) -> CIDR? {
         pools.lazy.flatMap(existingBlocks).first { cidr in
             guard let block = block(cidr), block.affinity?.hasPrefix("host:") == true, !block.isAffine(to: node),
-                block.isEmpty, let claimed = block.affinityClaimTime.flatMap(Timestamp.date)
+                block.isEmpty, isLongClaimed(block)
             else { return false }
-            return now.timeIntervalSince(claimed) >= Self.idleBlockAge && serves(request, block)
+            return serves(request, block)
         }
+    }
+
+    /// Calico before v3.32 notes no time; such a block is old at once, as in Go. A time that nobody can read says
+    /// nothing, least of all that it is long ago: to Go's clients the whole block is unreadable, and they leave it alone.
+    private func isLongClaimed(_ block: IPAMBlock) -> Bool {
+        guard let text = block.affinityClaimTime else { return true }
+        return Timestamp.date(text).map { now.timeIntervalSince($0) >= Self.idleBlockAge } ?? false
     }
 
     /// Blocks that exist in `pool`, in this host's order.

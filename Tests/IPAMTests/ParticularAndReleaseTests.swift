@@ -313,15 +313,33 @@ extension Cluster {
 
     @Test func `a block idle for a minute changes hands, a younger one does not`() async throws {
         for (age, expected) in [(61.0, "host:host-1"), (30.0, "host:other")] {
-            let cluster = try await Cluster(pools: "10.65.0.0/26")
-            let block = IPAMBlock(cidr: CIDR("10.65.0.0/26")!, host: "other", now: .now.addingTimeInterval(-age))
-            try await cluster.put(Key.block(block.cidr), block)
-            try await cluster.put(Key.affinity(host: "other", block: block.cidr), BlockAffinity(.confirmed))
-            let commits = try await cluster.commits { try await cluster.host().assign("h") }
-            #expect(commits == 1)
-            #expect(try await cluster.state().blocks[block.cidr]?.value.affinity == expected)
-            try await cluster.expectInvariants()
+            let claimed = Timestamp.text(.now.addingTimeInterval(-age))
+            #expect(try await affinity(ofIdleBlockClaimed: .string(claimed)) == expected)
         }
+    }
+
+    /// Clients before Calico v3.32 leave the time out, and so does a rewrite by the old plugin. What nobody can read
+    /// does not say that it is long ago.
+    @Test(
+        arguments: [(nil, "host:host-1"), (JSONValue.null, "host:host-1"), ("yesterday", "host:other")]
+            as [(JSONValue?, String)]
+    )
+    func `an idle block with no claim time changes hands at once`(claimed: JSONValue?, expected: String) async throws {
+        #expect(try await affinity(ofIdleBlockClaimed: claimed) == expected)
+    }
+
+    /// Whose block of another host is, the only one of its pool, once this host has asked for an address.
+    private func affinity(ofIdleBlockClaimed time: JSONValue?) async throws -> String? {
+        let cluster = try await Cluster(pools: "10.65.0.0/26")
+        let block = IPAMBlock(cidr: CIDR("10.65.0.0/26")!, host: "other", now: .now)
+        var members = try JSONDecoder().decode([String: JSONValue].self, from: StoreJSON.encode(block))
+        members["affinity_claim_time"] = time
+        try await cluster.put(Key.block(block.cidr), members)
+        try await cluster.put(Key.affinity(host: "other", block: block.cidr), BlockAffinity(.confirmed))
+        let commits = try await cluster.commits { try await cluster.host().assign("h") }
+        #expect(commits == 1)
+        try await cluster.expectInvariants()
+        return try await cluster.state().blocks[block.cidr]?.value.affinity
     }
 }
 

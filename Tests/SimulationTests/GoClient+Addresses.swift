@@ -142,8 +142,9 @@ extension GoClient {
         throw Failure.noFreeBlocks
     }
 
+    /// In seconds; of a block that does not say when it was claimed the age of Go's zero time.
     private func age(of block: IPAMBlock) -> TimeInterval {
-        block.affinityClaimTime.flatMap(Timestamp.date).map { simulation.now.timeIntervalSince($0) } ?? 0
+        block.affinityClaimTime.flatMap(Timestamp.date).map { simulation.now.timeIntervalSince($0) } ?? .infinity
     }
 
     /// The pool's blocks from a start that the host's name decides.
