@@ -221,6 +221,50 @@ import Testing
         #expect(try etcd([:], files: ownAndTheirs).endpoints.map(\.host) == ["e"])
     }
 
+    @Test func `calicoctl's file may name members, a user and the files of certificates`() throws {
+        let files = [
+            calicoctl: spec(
+                "datastoreType: etcdv3", "etcdEndpoints: https://a:1,https://b:2", "etcdUsername: root",
+                "etcdPassword: hunter2", "etcdCACertFile: /pem/ca", "etcdCertFile: /pem/cert", "etcdKeyFile: /pem/key")
+        ]
+        let expected = EtcdSettings(
+            endpoints: [.init(usesTLS: true, host: "a", port: 1), .init(usesTLS: true, host: "b", port: 2)],
+            authorities: .file("/pem/ca"), certificate: .file("/pem/cert"), key: .file("/pem/key"),
+            credentials: .init(user: "root", password: "hunter2"))
+        #expect(try etcd([:], files: files) == expected)
+    }
+
+    @Test func `calicoctl's file may hold the certificates themselves`() throws {
+        let inline = { (key: String, kind: String) in "\(key): |\n    -----BEGIN \(kind)-----" }
+        let files = [
+            calicoctl: spec(
+                "etcdEndpoints: https://a:1", inline("etcdCACert", "AUTHORITY"), inline("etcdCert", "CERTIFICATE"),
+                inline("etcdKey", "PRIVATE KEY"))
+        ]
+        let expected = EtcdSettings(
+            endpoints: [.init(usesTLS: true, host: "a", port: 1)], authorities: .text("-----BEGIN AUTHORITY-----\n"),
+            certificate: .text("-----BEGIN CERTIFICATE-----\n"), key: .text("-----BEGIN PRIVATE KEY-----\n"))
+        #expect(try etcd([:], files: files) == expected)
+    }
+
+    @Test func `calicoctl's file may leave the members to a domain`() throws {
+        let files = [calicoctl: spec("datastoreType: etcdv3", "etcdDiscoverySrv: example.org")]
+        #expect(
+            try configuration(files: files).datastore
+                == .discoveredEtcd(domain: "example.org", EtcdSettings(endpoints: [])))
+    }
+
+    @Test(arguments: [
+        "kubeconfig", "kubeconfigInline", "k8sAPIEndpoint", "k8sKeyFile", "k8sCertFile", "k8sCAFile", "k8sAPIToken",
+        "k8sInsecureSkipTLSVerify", "k8sDisableNodePoll", "usePodCIDR", "k8sClientQPS", "k8sCurrentContext",
+        "calicoAPIGroup",
+    ])
+    func `what calicoctl's file says of Kubernetes does no harm`(_ key: String) throws {
+        let files = [calicoctl: spec("etcdEndpoints: http://c:1", "\(key): x")]
+        let expected = EtcdSettings(endpoints: [.init(usesTLS: false, host: "c", port: 1)])
+        #expect(try configuration(files: files).datastore == .etcd(expected))
+    }
+
     @Test func `calicoctl's file may be given as the settings file`() throws {
         #expect(
             try etcd(["CALICO_LIBNETWORK_CONFIG": "/my.cfg"], files: ["/my.cfg": spec("etcdendpoints: http://c:1")])

@@ -60,7 +60,7 @@ struct SettingFile {
         etcdKeys + [
             "kubeconfig", "kubeconfigInline", "k8sAPIEndpoint", "k8sKeyFile", "k8sCertFile", "k8sCAFile", "k8sAPIToken",
             "k8sInsecureSkipTLSVerify", "k8sDisableNodePoll", "k8sUsePodCIDR", "usePodCIDR", "k8sClientQPS",
-            "k8sCurrentContext",
+            "k8sCurrentContext", "calicoAPIGroup",
         ]
 
     // MARK: Reading
