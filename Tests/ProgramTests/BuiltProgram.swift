@@ -17,7 +17,8 @@ enum BuiltProgram {
     static let path = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
         .appending(path: "calico-libnetwork").path
 
-    /// Runs a command on a datastore, with none of this process's or this host's settings. Never `serve`.
+    /// Runs a command on a datastore, with none of this process's or this host's settings. Never a `serve` that could
+    /// get to its sockets.
     static func run(
         _ arguments: [String], on file: String? = nil, environment: [String: String] = [:], output: String? = nil
     ) throws -> Outcome {

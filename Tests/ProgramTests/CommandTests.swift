@@ -104,6 +104,23 @@ import YAML
         #expect(outcome.status == 64 && outcome.errors.hasPrefix("Error: "), "\(outcome.status) \(outcome.errors)")
     }
 
+    /// Were it to go on in spite of it, `serve` would end where it cannot make the folder of its sockets.
+    @Test(arguments: [["config", "show"], ["doctor"], ["serve"]])
+    func `an unusable etcd setting is named, and nothing is opened`(_ command: [String]) throws {
+        #expect(FileManager.default.createFile(atPath: folder.path("occupied"), contents: nil))
+        let surroundings = ["NODENAME": "host-1", "CALICO_LIBNETWORK_SOCKET_DIR": folder.path("occupied/sockets")]
+        let words = #""10.0.0.1:2379" is no URL; write http://10.0.0.1:2379 or https://10.0.0.1:2379"#
+        let byVariable = try BuiltProgram.run(
+            command, on: file, environment: surroundings.merging(["ETCD_ENDPOINTS": "10.0.0.1:2379"]) { $1 })
+        #expect(byVariable.status == 1 && byVariable.output.isEmpty)
+        #expect(byVariable.errors.hasPrefix("Error: ETCD_ENDPOINTS: \(words)"), "\(byVariable.errors)")
+        let byFlag = try BuiltProgram.run(
+            command + ["--etcd-endpoints", "10.0.0.1:2379"], on: file, environment: surroundings)
+        #expect(byFlag.status == 64 && byFlag.output.isEmpty)
+        #expect(byFlag.errors.hasPrefix("Error: --etcd-endpoints: \(words)"), "\(byFlag.errors)")
+        #expect(!FileManager.default.fileExists(atPath: file))
+    }
+
     @Test func `a full disk is no success`() throws {
         let outcome = try run("config", "show", output: "/dev/full")
         #expect(outcome.status == 1)
