@@ -261,7 +261,9 @@ extension Simulation {
     // MARK: An administrator
 
     func administer() {
-        switch random.below(4) {
+        // Nobody can do much meanwhile, so a lock stays for a short time only.
+        guard !isLocked else { return setLocked(false) }
+        switch random.below(5) {
         case 0:
             let pool = random.below(scenario.pools.count)
             change(Key.resource(IPPoolSpec.self, name: "pool-\(pool)"), IPPool.self) { $0.spec.disabled.toggle() }
@@ -272,9 +274,27 @@ extension Simulation {
             change(Key.resource(IPPoolSpec.self, name: "pool-0"), IPPool.self) {
                 $0.spec.nodeSelector = $0.spec.nodeSelector == nil ? "selected == 'yes'" : nil
             }
-        default:
+        case 3:
             note("administrator", "changes the labels of \(scenario.hosts[0].name)")
             write(node(scenario.hosts[0].name, isSelected: random.chance(50)))
+        default: setLocked(true)
+        }
+    }
+
+    private static let lockKey = Key.resource(ClusterInformationSpec.self, name: "default")
+
+    var isLocked: Bool { keys.value(Self.lockKey, ClusterInformation.self)?.spec.datastoreReady == false }
+
+    func setLocked(_ isLocked: Bool) {
+        note("administrator", isLocked ? "locks the datastore" : "unlocks the datastore")
+        let information = ClusterInformation(
+            metadata: ResourceMetadata(name: "default"), spec: ClusterInformationSpec(datastoreReady: !isLocked))
+        write(.put(Self.lockKey, information))
+        guard isLocked else { return }
+        counts.locks += 1
+        // Our hosts cannot undo now what their callers have given up on.
+        for index in processes.indices where processes[index].plan.role == .plugin {
+            processes[index].isTroubled = true
         }
     }
 

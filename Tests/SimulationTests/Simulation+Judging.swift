@@ -8,13 +8,18 @@ import Datastore
 // What must hold at every moment, and in the end.
 
 extension Simulation {
+    /// Every write is a compare-and-swap, whether it succeeds or not.
+    func judgeConditions(of transaction: Transaction, by client: Client) {
+        let proven = Set(transaction.preconditions.map(\.key))
+        for write in transaction.writes where !proven.contains(write.key) {
+            fail("\(client.name) wrote \(write.key) blindly")
+        }
+    }
+
     /// Judges what `client` has just committed.
     func judge(_ changes: [Change], before: [Key: Change], by client: Client) {
-        if keys.value(Key.resource(ClusterInformationSpec.self, name: "default"), ClusterInformation.self)?
-            .spec.datastoreReady == false, !client.isGo
-        {
-            fail("\(client.name) wrote while the datastore was locked")
-        }
+        // libcalico-go's IPAM does not ask; its callers do, before they begin.
+        if isLocked, !client.isGo { fail("\(client.name) wrote while the datastore was locked") }
         for change in changes {
             lastWriters[change.key] = client
             if Key.blocks.isPrefix(of: change.key) {
@@ -33,7 +38,8 @@ extension Simulation {
         check(ledger.judge(old, new))
         guard let new else { return }
         do { try new.checkInvariants() } catch { fail("\(error)") }
-        if let old, old.sequenceNumber >= new.sequenceNumber { fail("\(new.cidr) was written without a new number") }
+        judgeNumber(old, new)
+        if let old { judgeQueue(old, new) }
         judgeOwners(old, new, client)
         judgeCounts(new)
         judgeClaim(of: new)
@@ -41,6 +47,29 @@ extension Simulation {
             let decoded = try? StoreJSON.decode(IPAMBlock.self, value, at: change.key)
             if decoded != new { fail("\(new.cidr) reads differently than it was written") }
         }
+    }
+
+    /// A number grows from write to write, and a block made again has none of its former lives' numbers. (It may be a
+    /// lower one: whoever thought of it first may come last.)
+    private func judgeNumber(_ old: IPAMBlock?, _ new: IPAMBlock) {
+        let number = new.sequenceNumber
+        if let old {
+            if old.sequenceNumber >= number { fail("\(new.cidr) was written without a new number") }
+        } else if let lives = numbered[new.cidr] {
+            counts.remade += 1
+            // A message that arrives twice, and the second time finds nothing once more, writes the same as the first.
+            if let former = lives[number], former != new {
+                fail("\(new.cidr) was made again with its old number \(number)")
+            }
+        }
+        numbered[new.cidr, default: [:]][number] = new
+    }
+
+    /// What is free keeps its place, and what is freed goes to the end.
+    private func judgeQueue(_ old: IPAMBlock, _ new: IPAMBlock) {
+        let free = Set(new.unallocated)
+        guard !new.unallocated.starts(with: old.unallocated.filter(free.contains)) else { return }
+        fail("\(new.cidr) had the queue \(old.unallocated) and now has \(new.unallocated)")
     }
 
     private func judgeOwners(_ old: IPAMBlock?, _ new: IPAMBlock, _ client: Client) {

@@ -108,6 +108,7 @@ extension Simulation {
     }
 
     func carryOut(_ transaction: Transaction, _ client: Client) -> CommitOutcome {
+        judgeConditions(of: transaction, by: client)
         let conflicts = keys.conflicts(of: transaction)
         guard conflicts.isEmpty else {
             counts.conflicts += 1

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import Addressing
 import CalicoModel
 import Datastore
 import Foundation
@@ -66,6 +67,8 @@ actor Simulation {
     var watchers: [Watcher] = []
     /// Who wrote, or deleted, a key last.
     var lastWriters: [Key: Client] = [:]
+    /// Each block under every number it has had, through all its lives.
+    var numbered: [CIDR: [UInt64: IPAMBlock]] = [:]
     var processes: [Process] = []
     var dead: Set<Int> = []
     /// How fast each process's messages and its watch travel: the slow ones meet an older world.
@@ -83,7 +86,7 @@ actor Simulation {
     /// How often what happened, so that a test can show that it does happen.
     struct Counts: Sendable {
         var commits = 0, conflicts = 0, crashes = 0, ghosts = 0, silences = 0
-        var assigned = 0, refused = 0, reclaimed = 0, borrowed = 0
+        var assigned = 0, refused = 0, reclaimed = 0, borrowed = 0, remade = 0, locks = 0
 
         /// What did not happen at all.
         var never: [String] {
@@ -94,7 +97,8 @@ actor Simulation {
             Counts(
                 commits: a.commits + b.commits, conflicts: a.conflicts + b.conflicts, crashes: a.crashes + b.crashes,
                 ghosts: a.ghosts + b.ghosts, silences: a.silences + b.silences, assigned: a.assigned + b.assigned,
-                refused: a.refused + b.refused, reclaimed: a.reclaimed + b.reclaimed, borrowed: a.borrowed + b.borrowed)
+                refused: a.refused + b.refused, reclaimed: a.reclaimed + b.reclaimed,
+                borrowed: a.borrowed + b.borrowed, remade: a.remade + b.remade, locks: a.locks + b.locks)
         }
     }
 
@@ -105,7 +109,14 @@ actor Simulation {
         actionsLeft = scenario.actions
     }
 
-    nonisolated var now: Date { clock.withLock { $0 } }
+    /// The time as a process reads it. A microsecond passes with each reading: no two see the same, as is true of real
+    /// clocks, on which the first numbers of blocks rest.
+    nonisolated var now: Date {
+        clock.withLock { clock in
+            clock.addTimeInterval(0.000_001)
+            return clock
+        }
+    }
 
     func fail(_ words: String) {
         guard violation == nil else { return }
@@ -117,7 +128,8 @@ actor Simulation {
 
     func note(_ who: @autoclosure () -> String, _ what: @autoclosure () -> String) {
         guard isTracing else { return }
-        let seconds = now.timeIntervalSince1970 - 1_800_000_000
+        // Not `now`: a run with a trace must be the same run.
+        let seconds = clock.withLock { $0.timeIntervalSince1970 } - 1_800_000_000
         trace.append(String(format: "%5d %9.3fs  ", stepsTaken, seconds) + "\(who()): \(what())")
     }
 
@@ -210,6 +222,11 @@ extension Simulation {
     private func enterNextPhase() -> Bool {
         switch phase {
         case .acting:
+            // All are to hear of it before they make good what is half done.
+            guard !isLocked else {
+                setLocked(false)
+                return true
+            }
             phase = .settling
             cancellable = []
             checkLeftovers()
