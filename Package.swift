@@ -111,7 +111,8 @@ let package = Package(
         .testTarget(
             name: "DatastoreTests",
             dependencies: [
-                "Datastore", "IPAM", "CalicoModel", "Addressing", "TestSupport",
+                // The program for its store that finds etcd's members by DNS.
+                "calico-libnetwork", "Datastore", "IPAM", "CalicoModel", "Addressing", "TestSupport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),

@@ -72,8 +72,8 @@ extension AllocationPlan {
         }
     }
 
-    /// Calico before v3.32 notes no time; such a block is old at once, as in Go. A time that nobody can read says
-    /// nothing, least of all that it is long ago: to Go's clients the whole block is unreadable, and they leave it alone.
+    /// Calico before v3.32 notes no time; such a block is old at once, as in Go. A time that nobody can read does not
+    /// say that it is long ago: to Go's clients the whole block is unreadable, and they leave it alone.
     private func isLongClaimed(_ block: IPAMBlock) -> Bool {
         guard let text = block.affinityClaimTime else { return true }
         return Timestamp.date(text).map { now.timeIntervalSince($0) >= Self.idleBlockAge } ?? false
