@@ -60,7 +60,7 @@ import Testing
         }
         #expect(Set(addresses).count == 500)
         #expect(await store.largest <= 128)
-        #expect(await store.largest > 100)
+        #expect(await store.largest > 64)
         try await cluster.expectInvariants()
     }
 }
