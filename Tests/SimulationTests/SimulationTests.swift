@@ -24,6 +24,7 @@ private enum Seeds {
         #expect(finished == Seeds.count)
         // What never happens is not tested.
         if finished >= 1000 { #expect(counts.never.isEmpty) }
+        #expect(counts.requeued * 100 < counts.commits)
     }
 
     @Test(.enabled(if: Seeds.one != nil, "a tool: SIMULATION_SEED names the seed to replay"))
