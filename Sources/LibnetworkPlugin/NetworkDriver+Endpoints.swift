@@ -97,7 +97,7 @@ extension NetworkDriver {
 
     /// Of those that a user named and that we do not make. To Calico a missing profile is one that allows nothing.
     func warnOfMissingProfiles(_ names: [String], _ metadata: Logger.Metadata) {
-        for name in names where replica.read({ $0.profiles[name] == nil }) {
+        for name in names where name != Profile.builtInName && replica.read({ $0.profiles[name] == nil }) {
             logger.warning(
                 "a profile that does not exist lets nothing pass; create it, or name another",
                 metadata: metadata.merging(["profile": "\(name)"]) { $1 })

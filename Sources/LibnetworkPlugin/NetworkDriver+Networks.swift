@@ -57,7 +57,8 @@ extension NetworkDriver {
     ) -> NetworkRecord {
         NetworkRecord(
             id: id, name: name, subnets: subnets, pools: [], profile: options.profile == "none" ? nil : options.profile,
-            wantsProfile: settings.createsProfiles && options.profile != "none", isInternal: isInternal,
+            wantsProfile: settings.createsProfiles && !["none", Profile.builtInName].contains(options.profile),
+            isInternal: isInternal,
             options: options.text, labels: options.labels, created: Timestamp.text(.now))
     }
 

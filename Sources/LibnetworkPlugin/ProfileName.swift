@@ -13,7 +13,7 @@ enum ProfileName {
     /// The network's name where Calico accepts it; else its nearest legal form with `-` and the first 8 hex digits of
     /// the SHA-256 of the original, so that two networks never share a profile by accident.
     static func make(network name: String) -> String {
-        if Validation.isResourceName(name), name.utf8.count <= limit { return name }
+        if Validation.isResourceName(name), name.utf8.count <= limit, name != Profile.builtInName { return name }
         let digest = SHA256.hash(data: Data(name.utf8)).prefix(4).map { byte in
             (byte < 16 ? "0" : "") + String(byte, radix: 16)
         }.joined()

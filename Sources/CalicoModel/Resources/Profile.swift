@@ -3,6 +3,12 @@
 
 public typealias Profile = Resource<ProfileSpec>
 
+extension Profile {
+    /// The profile that lets everything pass (Calico 3.14). It is in no datastore: each of Calico's parts knows it, and
+    /// none makes one of this name.
+    public static let builtInName = "projectcalico-default-allow"
+}
+
 /// Rules for endpoints that no policy selects, and labels for those that list the profile.
 public struct ProfileSpec: ResourceSpec {
     public static let kind = "Profile"

@@ -100,7 +100,7 @@ extension PolicyIndex {
     /// A profile that does not exist lets nothing through; one that Calico builds in lets everything.
     private func profileLines(_ name: String, _ direction: Direction) -> [String] {
         if let profile = profiles[name] { return ruleLines(profile.rules(direction), nil) }
-        return name == "projectcalico-default-allow" ? ["accept"] : ["counter drop"]
+        return name == Profile.builtInName ? ["accept"] : ["counter drop"]
     }
 
     private func ruleLines(_ rules: [Rule], _ namespace: String?) -> [String] {

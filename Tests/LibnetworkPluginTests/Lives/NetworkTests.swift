@@ -144,6 +144,19 @@ import Testing
             ])
     }
 
+    @Test func `Calico's own profile is used, never made, and not missed`() async throws {
+        let log = RecordedLog()
+        let plugin = try await Plugin.fresh(logger: log.logger)
+        try await plugin.createNetwork(
+            dockerID(0xa1), generic: #"{"org.projectcalico.profile":"projectcalico-default-allow"}"#)
+        let life = Life(1, network: dockerID(0xa1))
+        try await life.start(plugin)
+        #expect(try plugin.endpoint(life.endpoint)?.spec.profiles == ["projectcalico-default-allow"])
+        #expect(try await plugin.contents().profiles == [])
+        #expect(!log.lines.contains { $0.contains("does not exist") })
+        #expect(ProfileName.make(network: "projectcalico-default-allow") != "projectcalico-default-allow")
+    }
+
     @Test func `a network may name its profile, or have none`() async throws {
         let plugin = try await Plugin.fresh()
         try await plugin.createNetwork(dockerID(0xa1), generic: #"{"org.projectcalico.profile":"team"}"#)
