@@ -17,10 +17,10 @@ public actor LinuxDataplane: Dataplane {
     private static let settlingTime = Duration.milliseconds(100)
 
     /// How long links to remove gather. The kernel's lock is taken for a fifth of the time when links go all the time.
+    /// Their connections are forgotten as often, although that reads the whole table (13 ms where it is empty and has
+    /// 262,144 buckets): a busy host gives an address to the next container in a few tenths of a second, which would have
+    /// to wait for it.
     private static let gatheringTime = Duration.milliseconds(100)
-    /// Between two looks for connections of what is gone: each reads the kernel's whole table, which takes 13 ms for
-    /// 262,144 empty buckets, and far more where it is full.
-    private static let lookInterval = Duration.seconds(1)
 
     private let node: String
     private let namespace: NetworkNamespace
@@ -51,11 +51,7 @@ public actor LinuxDataplane: Dataplane {
     private var pendingInspection: Task<Void, Never>?
     /// Addresses of links that are gone or going, until the kernel has forgotten their connections.
     private var retired: Set<IPAddress> = []
-    /// Those of them whose links can make no more connections.
-    private var forgettable: Set<IPAddress> = []
     private var removal: Task<Void, Never>?
-    private var forgetting: Task<Void, Never>?
-    private var lastLook: ContinuousClock.Instant?
     /// The last removal has left something.
     private var isRemovalDue = false
 
@@ -166,12 +162,8 @@ public actor LinuxDataplane: Dataplane {
         await watch?.value
         removal?.cancel()
         await removal?.value
-        // What was retired since it began.
+        // A removal under way, and what was retired since it began.
         await removeLinks()
-        while let forgetting {
-            forgetting.cancel()
-            await forgetting.value
-        }
     }
 
     // MARK: Removal of links
@@ -188,39 +180,19 @@ public actor LinuxDataplane: Dataplane {
         }
     }
 
-    private func removeLinks() async {
-        let addresses = retired
-        isRemovalDue = await !remover.removeLinks()
-        forgettable.formUnion(addresses.intersection(retired))
-        forgetSoon()
-    }
-
-    /// At once, unless the last look was a moment ago; cancelled, at once in any case. Until then nobody gets one of
-    /// the addresses without `forgetFormer`.
-    private func forgetSoon() {
-        guard forgetting == nil, !forgettable.isEmpty else { return }
-        forgetting = Task {
-            if let lastLook { try? await Task.sleep(until: lastLook + Self.lookInterval) }
-            let addresses = self.forgettable
-            self.lastLook = .now
-            if await self.remover.forgetConnections(of: addresses) {
-                self.forgettable.subtract(addresses)
-                self.retired.subtract(addresses)
-            }
-            self.forgetting = nil
-            // What came meanwhile. What could not be forgotten waits for the next inspection.
-            if !self.forgettable.isSubset(of: addresses) { self.forgetSoon() }
-        }
-    }
-
     /// An address that comes back before its last holder's connections are forgotten; later would be too late.
     private func forgetFormer(of addresses: Set<IPAddress>) async {
         let inherited = retired.intersection(addresses)
         guard !inherited.isEmpty else { return }
         retired.subtract(inherited)
-        forgettable.subtract(inherited)
-        // Queues behind a look under way, which may have them, too.
+        // Queues behind a removal under way, which may have them, too.
         await remover.forgetConnections(of: inherited)
+    }
+
+    private func removeLinks() async {
+        let addresses = retired
+        isRemovalDue = await !remover.removeLinks(of: addresses)
+        if !isRemovalDue { retired.subtract(addresses) }
     }
 
     // MARK: The kernel's news
@@ -288,6 +260,6 @@ public actor LinuxDataplane: Dataplane {
             logger.error("our nftables rules could not be checked", metadata: ["error": "\(error)"])
         }
         if master == .builtin { await forwardRule.ensure() }
-        if isRemovalDue { removeLinksSoon(of: []) } else { forgetSoon() }
+        if isRemovalDue { removeLinksSoon(of: []) }
     }
 }

@@ -24,19 +24,20 @@ actor LinkRemover {
         self.logger = logger
     }
 
-    /// Removes the links in the group.
-    /// - Returns: whether they are gone.
-    func removeLinks() -> Bool {
-        attempt("links of containers that are gone could not be removed") {
+    /// Removes the links in the group, and what connection tracking knows of their addresses. One of the two may fail
+    /// without the other.
+    /// - Returns: whether all of it is gone.
+    func removeLinks(of addresses: Set<IPAddress>) -> Bool {
+        let areRemoved = attempt("links of containers that are gone could not be removed") {
             let socket = try socket ?? RouteSocket()
             self.socket = socket
             try socket.perform(.deleteLinks(inGroup: LinkGroup.retired))
         }
+        return forgetConnections(of: addresses) && areRemoved
     }
 
     /// The next container with one of these addresses must not inherit a connection that no rule is asked about any
     /// more.
-    /// - Returns: whether the kernel has forgotten them.
     @discardableResult
     func forgetConnections(of addresses: Set<IPAddress>) -> Bool {
         attempt("connections of containers that are gone could not be forgotten") {
