@@ -100,6 +100,20 @@ import Testing
         }
     }
 
+    @Test func `is met by none of several that have its addresses at once`() async throws {
+        try await conversation { lab, dataplane in
+            for endpoint in [Self.one, Self.two] {
+                try await dataplane.disconnect(interfaceName: endpoint.spec.interfaceName)
+            }
+            let next = [("b8aaaaaaaaaa", 2), ("b9aaaaaaaaaa", 3)].map { `The Linux dataplane`.endpoint($0, $1, "blue") }
+            async let first = dataplane.connect(link(next[0]))
+            try await dataplane.connect(link(next[1]))
+            _ = try await first
+            #expect(try connections(lab) == 0)
+            await dataplane.stop()
+        }
+    }
+
     @Test func `does not meet the next one with its address, and takes nothing from it`() async throws {
         try await conversation { lab, dataplane in
             let next = Cluster.endpoint(
