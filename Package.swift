@@ -162,6 +162,7 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
-        .testTarget(name: "SystemTests", dependencies: ["Addressing", "TestSupport"], swiftSettings: settings),
+        .testTarget(
+            name: "SystemTests", dependencies: ["Addressing", "Dataplane", "TestSupport"], swiftSettings: settings),
     ]
 )

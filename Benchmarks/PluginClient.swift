@@ -99,9 +99,7 @@ final class PluginClient {
     private static func position(after text: StaticString, in bytes: UnsafeRawBufferPointer) -> Int? {
         let text = UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
         return (0..<max(0, bytes.count - text.count + 1)).first {
-            bytes[$0] == text[0]
-                && strncasecmp(
-                    bytes.baseAddress! + $0, text.baseAddress!, text.count) == 0
+            bytes[$0] == text[0] && strncasecmp(bytes.baseAddress! + $0, text.baseAddress!, text.count) == 0
         }.map { $0 + text.count }
     }
 

@@ -51,10 +51,6 @@ public actor LinuxDataplane: Dataplane {
     private var pendingInspection: Task<Void, Never>?
     /// Addresses of links that are gone or going, until the kernel has forgotten their connections.
     private var retired: Set<IPAddress> = []
-    /// Those of them that somebody has again and waits to use.
-    private var inheritances: Set<IPAddress> = []
-    private var nextLook: Task<Void, Never>?
-    private var lastLook: Task<Void, Never>?
     private var removal: Task<Void, Never>?
     /// The last removal has left something.
     private var isRemovalDue = false
@@ -189,24 +185,8 @@ public actor LinuxDataplane: Dataplane {
         let inherited = retired.intersection(addresses)
         guard !inherited.isEmpty else { return }
         retired.subtract(inherited)
-        inheritances.formUnion(inherited)
-        await look().value
-    }
-
-    /// The next look for connections of what was inherited. Each reads the kernel's whole table, so that all who come
-    /// while one is under way share the next.
-    private func look() -> Task<Void, Never> {
-        if let nextLook { return nextLook }
-        let task = Task { [lastLook] in
-            await lastLook?.value
-            self.nextLook = nil
-            let addresses = self.inheritances
-            self.inheritances = []
-            // Queues behind a removal under way, which may have them, too.
-            await self.remover.forgetConnections(of: addresses)
-        }
-        (nextLook, lastLook) = (task, task)
-        return task
+        // Queues behind a removal under way, which may have them, too.
+        await remover.forgetInherited(inherited)
     }
 
     private func removeLinks() async {

@@ -37,8 +37,8 @@ extension NetworkDriver {
                 draft.endpoint(on: network), to: network, profile: profile == network.profileName ? profile : nil)
         }
         warnOfMissingProfiles(
-            replica.read { $0.endpoints[key]?.value.spec.profiles } ?? [],
-            ["endpoint": "\(request.endpointID.abbreviated)", "network": "\(known.id.abbreviated)"])
+            ["endpoint": "\(request.endpointID.abbreviated)", "network": "\(known.id.abbreviated)"]
+        ) { $0.endpoints[key]?.value.spec.profiles ?? [] }
         await followProvisional(known.id, key)
         return CreateEndpointReply(Interface: .init(MacAddress: given == nil ? mac.description : nil))
     }
@@ -96,11 +96,16 @@ extension NetworkDriver {
     }
 
     /// Of those that a user named and that we do not make. To Calico a missing profile is one that allows nothing.
-    func warnOfMissingProfiles(_ names: [String], _ metadata: Logger.Metadata) {
-        for name in names where name != Profile.builtInName && replica.read({ $0.profiles[name] == nil }) {
+    func warnOfMissingProfiles(
+        _ metadata: @autoclosure () -> Logger.Metadata, _ names: (borrowing ClusterState) -> [String]
+    ) {
+        let missing = replica.read { state in
+            names(state).filter { $0 != Profile.builtInName && state.profiles[$0] == nil }
+        }
+        for name in missing {
             logger.warning(
                 "a profile that does not exist lets nothing pass; create it, or name another",
-                metadata: metadata.merging(["profile": "\(name)"]) { $1 })
+                metadata: metadata().merging(["profile": "\(name)"]) { $1 })
         }
     }
 }

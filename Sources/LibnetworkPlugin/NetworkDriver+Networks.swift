@@ -36,7 +36,7 @@ extension NetworkDriver {
             return transaction
         }
         if let profile = record.profile, !record.wantsProfile {
-            warnOfMissingProfiles([profile], ["network": "\(record.id.abbreviated)"])
+            warnOfMissingProfiles(["network": "\(record.id.abbreviated)"]) { _ in [profile] }
         }
         return EmptyReply()
     }

@@ -44,7 +44,7 @@ extension SystemTests.Addresses {
 
     @Test func `--dns names who is asked for names that Docker does not know`() async throws {
         try await lab.createNetwork("blue")
-        let server = try await lab.startNameServer { _ in .records([NameServer.record(1, [203, 0, 113, 7])]) }
+        let server = try lab.startNameServer { _ in .records([NameServer.record(1, [203, 0, 113, 7])]) }
         defer { server.stop() }
         let container = try await lab.start("b1", on: "blue", "--dns \(Lab.outside)")
         let answer = try await container.run("timeout 20 nslookup www.example.org 127.0.0.11")

@@ -5,6 +5,8 @@ import Foundation
 import TestSupport
 import Testing
 
+import class Dataplane.NetworkNamespace
+
 /// A host of `scripts/lab.sh` with a real Docker engine and the built daemon, and a neighbour on its LAN.
 struct Lab: Sendable {
     /// What the host is like.
@@ -76,12 +78,13 @@ struct Lab: Sendable {
     }
 
     /// A name server of the neighbour, at the usual port.
-    func startNameServer(_ reply: @escaping @Sendable (String) -> NameServer.Reply) async throws -> NameServer {
+    func startNameServer(_ reply: @escaping @Sendable (String) -> NameServer.Reply) throws -> NameServer {
         let pid = try String(contentsOfFile: "\(directory)/outside/pid", encoding: .utf8)
-        let namespace = "/proc/\(pid.trimmingCharacters(in: .whitespacesAndNewlines))/ns/net"
-        return try await onThread {
-            try enterNetworkNamespace(namespace)
-            return try NameServer(at: 0xac1e_0001, port: 53, reply)  // Lab.outside
+        let path = "/proc/\(pid.trimmingCharacters(in: .whitespacesAndNewlines))/ns/net"
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw SystemCallFailure("open \(path)") }
+        return try NetworkNamespace(descriptor: descriptor).run {
+            try NameServer(at: 0xac1e_0001, port: 53, reply)  // Lab.outside
         }
     }
 

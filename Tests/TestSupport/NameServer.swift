@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import Foundation
 import Glibc
 import Synchronization
 
@@ -41,31 +42,13 @@ public final class NameServer: Sendable {
         }
         guard bound else { throw SystemCallFailure("bind") }
         self.port = name.sin_port.bigEndian
-        start(reply)
+        Thread.detachNewThread { self.serve(reply) }
     }
 
     /// The names that were asked for, in order.
     public var names: [String] { asked.withLock { $0 } }
 
     public func stop() { shutdown(descriptor, Int32(SHUT_RDWR)) }
-
-    private func start(_ reply: @escaping @Sendable (String) -> Reply) {
-        let body = Unmanaged.passRetained(Body { self.serve(reply) })
-        var thread = pthread_t()
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                Unmanaged<Body>.fromOpaque(argument!).takeRetainedValue().run()
-                return nil
-            }, body.toOpaque())
-        precondition(result == 0, "pthread_create: \(result)")
-        pthread_detach(thread)
-    }
-
-    private final class Body: Sendable {
-        let run: @Sendable () -> Void
-        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-    }
 
     private func serve(_ reply: (String) -> Reply) {
         defer { close(descriptor) }

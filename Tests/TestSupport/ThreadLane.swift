@@ -71,13 +71,3 @@ public func unshare(_ flags: Int32) throws {
     let unshare = unsafeBitCast(dlsym(nil, "unshare"), to: (@convention(c) (Int32) -> Int32).self)
     guard unshare(flags) == 0 else { throw SystemCallFailure("unshare (are you root?)") }
 }
-
-/// `nsenter --net=PATH`: puts the calling thread into a network namespace, such as `/proc/PID/ns/net`. Needs root.
-public func enterNetworkNamespace(_ path: String) throws {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw SystemCallFailure("open \(path)") }
-    defer { close(descriptor) }
-    // As unshare.
-    let setns = unsafeBitCast(dlsym(nil, "setns"), to: (@convention(c) (Int32, Int32) -> Int32).self)
-    guard setns(descriptor, 0x4000_0000) == 0 else { throw SystemCallFailure("setns \(path)") }  // CLONE_NEWNET
-}

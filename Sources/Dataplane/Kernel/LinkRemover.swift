@@ -18,6 +18,9 @@ actor LinkRemover {
     private let logger: Logger
     private var socket: RouteSocket?
     private var conntrack: Conntrack?
+    /// Addresses that somebody has again and waits to use.
+    private var inherited: Set<IPAddress> = []
+    private var nextLook: Task<Void, Never>?
 
     init(namespace: NetworkNamespace, logger: Logger) {
         self.namespace = namespace
@@ -38,13 +41,28 @@ actor LinkRemover {
 
     /// The next container with one of these addresses must not inherit a connection that no rule is asked about any
     /// more.
-    @discardableResult
-    func forgetConnections(of addresses: Set<IPAddress>) -> Bool {
+    /// - Returns: whether the kernel has forgotten them.
+    private func forgetConnections(of addresses: Set<IPAddress>) -> Bool {
         attempt("connections of containers that are gone could not be forgotten") {
             let conntrack = try conntrack ?? Conntrack()
             self.conntrack = conntrack
             try conntrack.deleteEntries(of: addresses)
         }
+    }
+
+    /// Returns once the connections of `addresses` were looked for. Each look reads the kernel's whole table, so that all
+    /// who come while one is under way share the next: its job queues behind their calls.
+    func forgetInherited(_ addresses: Set<IPAddress>) async {
+        inherited.formUnion(addresses)
+        let look = nextLook ?? Task { self.look() }
+        nextLook = look
+        await look.value
+    }
+
+    private func look() {
+        nextLook = nil
+        _ = forgetConnections(of: inherited)
+        inherited = []
     }
 
     private func attempt(_ failure: String, _ body: () throws -> Void) -> Bool {
