@@ -19,6 +19,8 @@ struct Container: Sendable {
     @discardableResult
     func run(_ command: String) async throws -> String { try await lab.run("docker exec \(name) \(command)") }
 
+    func attempt(_ command: String) async -> CommandOutput { await lab.attempt("docker exec \(name) \(command)") }
+
     /// Runs a tool of the machine in the container's network, with the rights of root over it.
     @discardableResult
     func runInNetwork(_ command: String, timeout: Int = 60) async throws -> String {
