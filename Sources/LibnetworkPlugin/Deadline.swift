@@ -3,7 +3,6 @@
 
 import NIOCore
 import NIOPosix
-import ServiceLifecycle
 import Synchronization
 
 /// Time ran out.
@@ -11,14 +10,14 @@ struct DeadlineExceeded: Error, CustomStringConvertible {
     var description: String { "no answer came in time" }
 }
 
-/// Answers within `limit`, whatever `operation` does: at the deadline it is cancelled, and its caller goes on without
-/// waiting for it to notice. An operation that holds something for its caller must give it back when cancelled.
+/// Answers within `limit`, whatever `operation` does: at the deadline, or when its caller is cancelled, it is cancelled,
+/// and its caller goes on without waiting for it to notice. An operation that holds something for its caller must give
+/// it back when cancelled.
 ///
-/// - Parameters:
-///   - grace: what is left of the limit once the process is told to stop.
-///   - executor: runs the operation; without one, Swift's own does.
+/// - Parameter executor: runs the operation; without one, Swift's own does.
+/// - Throws: what the operation throws, ``DeadlineExceeded``, or `CancellationError`.
 func withDeadline<Success: Sendable>(
-    _ limit: Duration, grace: Duration? = nil, on executor: EventLoopTaskExecutor? = nil,
+    _ limit: Duration, on executor: EventLoopTaskExecutor? = nil,
     _ operation: @escaping @Sendable () async throws -> Success
 ) async throws -> Success {
     let race = Race<Success>()
@@ -27,23 +26,16 @@ func withDeadline<Success: Sendable>(
     }
     // An event loop keeps its timers without a system call each; `Task.sleep` wakes a thread for its own.
     let loop = executor?.loop ?? MultiThreadedEventLoopGroup.singleton.any()
-    let timer = loop.scheduleTask(in: .nanoseconds(Int64(limit / .nanoseconds(1)))) {
+    let timer = loop.scheduleTask(in: .init(limit)) {
         work.cancel()
         race.finish(.failure(DeadlineExceeded()))
     }
     defer { timer.cancel() }
     return try await withTaskCancellationHandler {
-        guard let grace else { return try await race.outcome() }
-        return try await withGracefulShutdownHandler {
-            try await race.outcome()
-        } onGracefulShutdown: {
-            loop.scheduleTask(in: .nanoseconds(Int64(grace / .nanoseconds(1)))) {
-                work.cancel()
-                race.finish(.failure(CancellationError()))
-            }
-        }
+        try await race.outcome()
     } onCancel: {
         work.cancel()
+        race.finish(.failure(CancellationError()))
     }
 }
 

@@ -7,7 +7,6 @@ import Dataplane
 import Datastore
 import FoundationEssentials
 import Glibc
-import Hummingbird
 import IPAM
 import LibnetworkPlugin
 import LinuxNetwork
@@ -124,7 +123,7 @@ private struct Daemon {
     private func server(_ name: String, _ routes: PluginRoutes) -> any Service {
         let responder = PluginResponder(
             routes: routes, gate: gate, limit: configuration.requestTimeout, on: executor, logger: logger)
-        return PluginServer.make(socket: configuration.socket(name), responder: responder, logger: logger)
+        return PluginServer(socket: configuration.socket(name), responder: responder)
     }
 
     /// Reads the state, puts the host into it, lets requests in, and keeps up with changes until shutdown.

@@ -55,6 +55,9 @@ public final class UnixSocket: @unchecked Sendable {
         }
     }
 
+    /// Says that nothing more will be written.
+    public func finishWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
+
     /// What has come until `isComplete`, or the other end closed.
     public func read(until isComplete: (String) -> Bool) throws -> String {
         var bytes: [UInt8] = []

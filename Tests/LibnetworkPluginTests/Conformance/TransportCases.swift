@@ -40,7 +40,7 @@ extension ConformanceCase {
         .init(
             7, "GET is refused without harm",
             .check { plugin async throws in
-                let reply = try await plugin.send("Plugin.Activate", "", .get, on: .network)
+                let reply = try await plugin.send("Plugin.Activate", "", "GET", on: .network)
                 #expect(reply.status == 405)
                 #expect(try await plugin.call("Plugin.Activate").status == 200)
             }),

@@ -4,9 +4,8 @@
 import CalicoModel
 import Datastore
 import Foundation
-import Hummingbird
-import HummingbirdTesting
 import Logging
+import NIOCore
 import ServiceLifecycle
 import TestSupport
 import Testing
@@ -36,7 +35,7 @@ import Testing
         let responder = PluginResponder(
             routes: .networkDriver(plugin.network), gate: plugin.gate, limit: limit, on: EventLoopTaskExecutor(),
             logger: .silent)
-        try await serve(PluginServer.make(socket: path, responder: responder, logger: .silent), at: path, body)
+        try await serve(PluginServer(socket: path, responder: responder), at: path, body)
     }
 
     private func serve(
@@ -67,7 +66,7 @@ import Testing
                 routes: PluginRoutes(handlers: ["/Plugin.Where": handler]), gate: gate, limit: .seconds(5),
                 on: executor,
                 logger: .silent)
-            try await serve(PluginServer.make(socket: path, responder: responder, logger: .silent), at: path) {
+            try await serve(PluginServer(socket: path, responder: responder), at: path) {
                 try await onThread {
                     let socket = try UnixSocket.connect(path)
                     try socket.write(Self.request("Plugin.Where", "{}"))
@@ -167,6 +166,60 @@ import Testing
         }
     }
 
+    @Test func `requests that come at once are answered in turn`() async throws {
+        try await serving(try await Plugin.fresh()) { path in
+            try await onThread {
+                let socket = try UnixSocket.connect(path)
+                let numbers = 0..<5
+                let requests = numbers.map {
+                    Self.request("NetworkDriver.AllocateNetwork", #"{"NetworkID":"n","Options":{"a":"\#($0)"}}"#)
+                }
+                try socket.write(requests.joined())
+                let text = try socket.read {
+                    $0.components(separatedBy: "HTTP/1.1 200").count > 5 && $0.hasSuffix("}}")
+                }
+                let answers = text.split(separator: "\r\n").filter { $0.hasPrefix("{") }
+                #expect(answers.map { $0.prefix(21) } == numbers.map { #"{"Options":{"a":"\#($0)"}}"# })
+            }
+        }
+    }
+
+    /// As netcat does at the end of its input.
+    @Test(arguments: ["", "Connection: close\r\n"])
+    func `a client that will ask no more is answered, and its connection ends`(header: String) async throws {
+        try await serving(try await Plugin.fresh()) { path in
+            try await onThread {
+                let socket = try UnixSocket.connect(path)
+                try socket.write("POST /Plugin.Activate HTTP/1.1\r\nHost: x\r\n\(header)Content-Length: 0\r\n\r\n")
+                if header.isEmpty { socket.finishWriting() }
+                let text = try socket.read { _ in false }
+                #expect(
+                    text.hasPrefix("HTTP/1.1 200") && text.hasSuffix(#"{"Implements":["NetworkDriver"]}"#), "\(text)")
+            }
+        }
+    }
+
+    @Test func `what is no HTTP is refused, and its connection ends`() async throws {
+        try await serving(try await Plugin.fresh()) { path in
+            try await onThread {
+                let socket = try UnixSocket.connect(path)
+                try socket.write("docker, are you there?\r\n\r\n")
+                #expect(try socket.read { _ in false }.hasPrefix("HTTP/1.1 400"))
+            }
+        }
+    }
+
+    @Test func `a socket that cannot be is named`() async throws {
+        let plugin = try await Plugin.fresh()
+        let responder = PluginResponder(
+            routes: .networkDriver(plugin.network), gate: plugin.gate, limit: .seconds(1), on: EventLoopTaskExecutor(),
+            logger: .silent)
+        let error = await #expect(throws: PluginError.self) {
+            try await PluginServer(socket: "/nowhere/calico.sock", responder: responder).run()
+        }
+        #expect(error?.description.hasPrefix("cannot listen on /nowhere/calico.sock: ") == true)
+    }
+
     @Test func `98: a stale socket file is replaced, and the socket is removed at the end`() async throws {
         let plugin = try await Plugin.fresh()
         try await withTemporaryFolder { folder in
@@ -193,12 +246,13 @@ import Testing
         let plugin = try await Plugin.fresh()
         try await withTemporaryFolder { folder in
             let path = folder + "/calico.sock"
+            let gate = obstacle == .gate ? Gate() : plugin.gate
             let responder = PluginResponder(
-                routes: .networkDriver(plugin.network), gate: obstacle == .gate ? Gate() : plugin.gate,
-                limit: .seconds(60), grace: .seconds(obstacle == .datastore ? 1 : 60), on: EventLoopTaskExecutor(),
+                routes: .networkDriver(plugin.network), gate: gate, limit: .seconds(60), on: EventLoopTaskExecutor(),
                 logger: .silent)
+            let grace = Duration.seconds(obstacle == .datastore ? 1 : 60)
             let group = ServiceGroup(
-                services: [PluginServer.make(socket: path, responder: responder, logger: .silent)], logger: .silent)
+                services: [PluginServer(socket: path, responder: responder, grace: grace)], logger: .silent)
             async let end: Void = group.run()
             try await eventually { (try? UnixSocket.connect(path)) != nil }
             plugin.faults.hang()
@@ -207,7 +261,7 @@ import Testing
                 try socket.write(Self.request("NetworkDriver.CreateNetwork", Sample.create()))
                 return try socket.readReply()
             }
-            try await Task.sleep(for: .milliseconds(300))
+            try await eventually { await !gate.waiting.isEmpty || plugin.faults.held > 0 }
             await group.triggerGracefulShutdown()
             if obstacle == .none { plugin.faults.hang(false) }
             let answer = try await reply
@@ -224,15 +278,13 @@ import Testing
         let responder = PluginResponder(
             routes: .networkDriver(plugin.network), gate: gate, limit: .milliseconds(300), on: .init(),
             logger: .silent)
-        try await Application(responder: responder, logger: .silent).test(.router) { client async throws in
-            let status = { (path: String, body: String) in
-                try await client.execute(uri: path, method: .post, body: ByteBuffer(string: body)) { $0.status.code }
-            }
-            #expect(try await status("/NetworkDriver.GetCapabilities", "") == 200)
-            #expect(try await status("/NetworkDriver.DeleteNetwork", Sample.networkID) == 500)
-            async let answer = status("/NetworkDriver.DeleteNetwork", Sample.networkID)
-            await gate.open()
-            #expect(try await answer == 200)
+        let status = { (method: String, body: String) in
+            await responder.respond(to: PluginRequest(verb: "POST", path: "/" + method, body: Data(body.utf8))).status
         }
+        #expect(await status("NetworkDriver.GetCapabilities", "") == 200)
+        #expect(await status("NetworkDriver.DeleteNetwork", Sample.networkID) == 500)
+        async let answer = status("NetworkDriver.DeleteNetwork", Sample.networkID)
+        await gate.open()
+        #expect(await answer == 200)
     }
 }

@@ -14,6 +14,7 @@ final class FaultyStore: KeyValueStore, Sendable {
         var commits = 0
         var largestTransaction = 0
         var hangs = false
+        var held = 0
         var failsAfter: Int?
         var silence: Fate?
     }
@@ -30,6 +31,9 @@ final class FaultyStore: KeyValueStore, Sendable {
     /// Writes to disk, fewer where transactions shared one.
     var diskCommits: Int { get async { await store.counters.diskCommits } }
 
+    /// Commits that hang.
+    var held: Int { state.withLock { $0.held } }
+
     func hang(_ hangs: Bool = true) { state.withLock { $0.hangs = hangs } }
     /// Commits after the next `count` fail; `nil` heals the store.
     func fail(after count: Int?) { state.withLock { $0.failsAfter = count } }
@@ -42,6 +46,8 @@ final class FaultyStore: KeyValueStore, Sendable {
     func commit(_ transaction: Transaction) async throws(StoreError) -> CommitOutcome {
         // In a task of its own: the caller's may be cancelled, and its sleeps would be none.
         await Task.detached { [self] in
+            state.withLock { $0.held += 1 }
+            defer { state.withLock { $0.held -= 1 } }
             while state.withLock({ $0.hangs }) { try? await Task.sleep(for: .milliseconds(5)) }
         }.value
         let fails = state.withLock { state in

@@ -6,8 +6,6 @@ import CalicoModel
 import Dataplane
 import Datastore
 import Foundation
-import Hummingbird
-import HummingbirdTesting
 import IPAM
 import Logging
 import TestSupport
@@ -15,7 +13,7 @@ import Testing
 
 @testable import LibnetworkPlugin
 
-/// The whole plugin in this process: both drivers behind their HTTP front, a real store, real IPAM, and a kernel and an
+/// The whole plugin in this process: both drivers behind their front, a real store, real IPAM, and a kernel and an
 /// engine that only keep what they are told.
 final class Plugin: Sendable {
     static let node = "host-1"
@@ -28,8 +26,8 @@ final class Plugin: Sendable {
     let network: NetworkDriver
     let ipam: IPAMDriver
     let gate = Gate()
-    private let networkClient: any ApplicationProtocol
-    private let ipamClient: any ApplicationProtocol
+    private let networkResponder: PluginResponder
+    private let ipamResponder: PluginResponder
 
     /// On `store`, which an earlier plugin may have filled: what a restarted process finds.
     init(
@@ -50,9 +48,8 @@ final class Plugin: Sendable {
         let responder = { [gate] in
             PluginResponder(routes: $0, gate: gate, limit: limit, on: executor, logger: logger)
         }
-        networkClient = Application(
-            responder: responder(.networkDriver(network).serving(.ipamDriver(ipam))), logger: logger)
-        ipamClient = Application(responder: responder(.ipamDriver(ipam)), logger: logger)
+        networkResponder = responder(.networkDriver(network).serving(.ipamDriver(ipam)))
+        ipamResponder = responder(.ipamDriver(ipam))
         await network.restorePorts()
         await gate.open()
     }
@@ -88,21 +85,9 @@ final class Plugin: Sendable {
         try await send(method, body, on: socket ?? .of(method))
     }
 
-    func send(_ path: String, _ body: String, _ verb: HTTPRequest.Method = .post, on socket: Socket) async throws
-        -> Reply
-    {
-        let application = socket == .network ? networkClient : ipamClient
-        return try await Self.execute(application, path, body, verb)
-    }
-
-    private static func execute(
-        _ application: some ApplicationProtocol, _ path: String, _ body: String, _ verb: HTTPRequest.Method
-    ) async throws -> Reply {
-        try await application.test(.router) { client in
-            try await client.execute(uri: "/" + path, method: verb, body: ByteBuffer(string: body)) { response in
-                Reply(status: Int(response.status.code), text: String(buffer: response.body))
-            }
-        }
+    func send(_ path: String, _ body: String, _ verb: String = "POST", on socket: Socket) async throws -> Reply {
+        let responder = socket == .network ? networkResponder : ipamResponder
+        return Reply(await responder.respond(to: PluginRequest(verb: verb, path: "/" + path, body: Data(body.utf8))))
     }
 }
 
@@ -117,6 +102,9 @@ enum Socket: Sendable {
 struct Reply: Sendable, CustomStringConvertible {
     let status: Int
     let text: String
+
+    init(status: Int, text: String) { (self.status, self.text) = (status, text) }
+    init(_ reply: PluginReply) { self.init(status: reply.status, text: String(decoding: reply.body, as: UTF8.self)) }
 
     var json: JSONValue { (try? JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))) ?? .null }
     var description: String { "\(status) \(text)" }
