@@ -2,7 +2,6 @@
 // Copyright the calico-libnetwork authors
 
 import CalicoModel
-import HTTPTypes
 import Testing
 
 @testable import LibnetworkPlugin
