@@ -5,7 +5,7 @@ import FoundationEssentials
 import NIOCore
 import NIOHTTP1
 
-/// Requests under way are to be given up.
+/// Time is up: a connection that has no request under way ends.
 struct GiveUpEvent: Sendable {}
 
 /// One connection to a plugin socket. Requests come one at a time: the pipeline below keeps a next one back until the
@@ -15,13 +15,17 @@ final class PluginConnection: ChannelInboundHandler {
     typealias OutboundOut = HTTPServerResponsePart
 
     private let responder: PluginResponder
+    private let connections: Connections
     private var head: HTTPRequestHead?
     /// Nil for one that is too large.
     private var body: Data? = Data()
-    private var work: Task<Void, Never>?
+    private var isAnswering = false
     private var isInputClosed = false
 
-    init(_ responder: PluginResponder) { self.responder = responder }
+    init(_ responder: PluginResponder, in connections: Connections) {
+        self.responder = responder
+        self.connections = connections
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
@@ -42,18 +46,18 @@ final class PluginConnection: ChannelInboundHandler {
 
     private func respond(_ context: ChannelHandlerContext) {
         guard let head else { return }
+        let request = PluginRequest(verb: head.method.rawValue, path: head.uri, body: body)
+        (self.head, body, isAnswering) = (nil, nil, true)
         let here = NIOLoopBound((connection: self, context: context), eventLoop: context.eventLoop)
-        work = Task(executorPreference: responder.executor) { [responder, body] in
-            let reply = await responder.respond(
-                to: PluginRequest(verb: head.method.rawValue, path: head.uri, body: body))
-            here.value.connection.write(reply, keepAlive: head.isKeepAlive, here.value.context)
+        connections.carryOut { [responder] in
+            let reply = await responder.respond(to: request)
+            here.value.connection.write(reply, isLast: head.isLast, here.value.context)
         }
-        body = nil
     }
 
-    private func write(_ reply: PluginReply, keepAlive: Bool, _ context: ChannelHandlerContext) {
-        work = nil
-        let isLast = !keepAlive || isInputClosed
+    private func write(_ reply: PluginReply, isLast: Bool, _ context: ChannelHandlerContext) {
+        isAnswering = false
+        let isLast = isLast || isInputClosed
         var headers: HTTPHeaders = [
             "Content-Type": "application/vnd.docker.plugins.v1.2+json", "Content-Length": "\(reply.body.count)",
         ]
@@ -68,14 +72,32 @@ final class PluginConnection: ChannelInboundHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
-        case is GiveUpEvent: work?.cancel()
+        case is GiveUpEvent: closeUnlessAnswering(context)
         case ChannelEvent.inputClosed:
             isInputClosed = true
-            if work == nil { context.close(promise: nil) }
+            // May come from within the writing of an answer.
+            context.flush()
+            closeUnlessAnswering(context)
         default: context.fireUserInboundEventTriggered(event)
         }
     }
 
-    /// What cannot be parsed has been answered below.
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    /// What follows a request on its connection does not cost it its answer.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard error is HTTPParserError, !isAnswering, context.channel.isActive else {
+            closeUnlessAnswering(context)
+            return
+        }
+        let problem = PluginError("this is no HTTP: \(error)", status: 400)
+        write(PluginReply(problem), isLast: true, context)
+    }
+
+    private func closeUnlessAnswering(_ context: ChannelHandlerContext) {
+        if !isAnswering { context.close(promise: nil) }
+    }
+}
+
+extension HTTPRequestHead {
+    /// Also where the parser reads no HTTP after it.
+    fileprivate var isLast: Bool { !isKeepAlive || method == .CONNECT || headers.contains(name: "upgrade") }
 }

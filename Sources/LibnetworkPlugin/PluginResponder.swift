@@ -19,6 +19,13 @@ struct PluginReply: Sendable {
     let body: Data
 }
 
+extension PluginReply {
+    init(_ problem: PluginError) {
+        let body = try? JSONEncoder().encode(PluginError.Body(message: problem.description))
+        self.init(status: problem.status, body: body ?? Data(#"{"Err":"error"}"#.utf8))
+    }
+}
+
 /// What lies around ``PluginRoutes``: limits, deadline, errors as Docker reads them, one log line per request.
 public struct PluginResponder: Sendable {
     private let routes: PluginRoutes
@@ -64,7 +71,7 @@ public struct PluginResponder: Sendable {
             let failure = error as? PluginRoutes.Failure
             let problem = pluginError(failure?.cause ?? error, method)
             log(method, failure?.facts ?? [:], since: start, failure: problem)
-            return PluginReply(status: problem.status, body: errorBody(problem))
+            return PluginReply(problem)
         }
     }
 
@@ -101,10 +108,6 @@ public struct PluginResponder: Sendable {
         case is CancellationError: PluginError("the plugin is stopping; run the command again in a moment")
         default: PluginError("\(error)")
         }
-    }
-
-    private func errorBody(_ problem: PluginError) -> Data {
-        (try? JSONEncoder().encode(PluginError.Body(message: problem.description))) ?? Data(#"{"Err":"error"}"#.utf8)
     }
 
     /// Logs once the answer is on its way: nobody waits for a line to be written.

@@ -25,40 +25,42 @@ public struct PluginServer: Service {
     }
 
     /// Serves until told to stop. Then nobody is let in any more, idle connections end, and the others do after their
-    /// answers.
+    /// answers. A request whose client is gone is carried out, too.
     ///
     /// - Throws: where the socket cannot be listened on.
     public func run() async throws {
-        let connections = Connections()
+        let connections = Connections(on: responder.executor)
         let listener = try await listen(connections)
         await withTaskCancellationHandler {
             await withGracefulShutdownHandler {
                 try? await listener.closeFuture.get()
                 connections.quiesce()
                 await responder.stop()
-                let timer = listener.eventLoop.scheduleTask(in: .init(grace)) { connections.giveUp() }
+                connections.end(within: Task.isCancelled ? .zero : grace)
                 await connections.ended()
-                timer.cancel()
             } onGracefulShutdown: {
                 listener.close(promise: nil)
             }
         } onCancel: {
             listener.close(promise: nil)
-            connections.giveUp()
-            connections.close()
+            connections.end(within: .zero)
         }
     }
 
     private func listen(_ connections: Connections) async throws -> any Channel {
         let bootstrap = ServerBootstrap(group: responder.executor.loop)
+            // A unix socket refuses whoever comes while this many wait.
+            .serverChannelOption(.backlog, value: 1024)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelInitializer { [responder] channel in
                 channel.eventLoop.makeCompletedFuture {
                     connections.add(channel)
                     let pipeline = channel.pipeline.syncOperations
-                    // The headers of our answers are our own.
-                    try pipeline.configureHTTPServerPipeline(withOutboundHeaderValidation: false)
-                    try pipeline.addHandler(PluginConnection(responder))
+                    try pipeline.addHandler(BackPressureHandler())
+                    // The headers of our answers are our own, and so are refusals.
+                    try pipeline.configureHTTPServerPipeline(
+                        withErrorHandling: false, withOutboundHeaderValidation: false)
+                    try pipeline.addHandler(PluginConnection(responder, in: connections))
                 }
             }
         do {
@@ -69,29 +71,59 @@ public struct PluginServer: Service {
     }
 }
 
-/// The open connections of a socket. None is added once its listener has closed: both live on one event loop.
-private final class Connections: Sendable {
-    private let channels = Mutex<[ObjectIdentifier: any Channel]>([:])
+/// A socket's open connections, and its requests under way, which outlive a connection that breaks. No connection is
+/// added once the listener has closed: both live on one event loop.
+final class Connections: Sendable {
+    private struct State {
+        var channels: [ObjectIdentifier: any Channel] = [:]
+        var requests: [Int: Task<Void, Never>] = [:]
+        var next = 0
+    }
+
+    private let executor: EventLoopTaskExecutor
+    private let state = Mutex(State())
+
+    init(on executor: EventLoopTaskExecutor) { self.executor = executor }
 
     func add(_ channel: any Channel) {
         let id = ObjectIdentifier(channel)
-        channels.withLock { $0[id] = channel }
-        channel.closeFuture.whenComplete { [self] _ in channels.withLock { $0[id] = nil } }
+        state.withLock { $0.channels[id] = channel }
+        channel.closeFuture.whenComplete { [self] _ in state.withLock { $0.channels[id] = nil } }
+    }
+
+    func carryOut(_ request: @escaping @Sendable () async -> Void) {
+        state.withLock { state in
+            let number = state.next
+            state.next += 1
+            state.requests[number] = Task(executorPreference: executor) {
+                await request()
+                self.state.withLock { $0.requests[number] = nil }
+            }
+        }
     }
 
     /// The last requests: each connection ends once it has none.
     func quiesce() { tell(ChannelShouldQuiesceEvent()) }
 
-    /// Requests under way are answered at once, with a refusal.
-    func giveUp() { tell(GiveUpEvent()) }
-
-    func close() { for channel in all { channel.close(promise: nil) } }
-
-    func ended() async { for channel in all { try? await channel.closeFuture.get() } }
-
-    private func tell(_ event: some Sendable) {
-        for channel in all { channel.pipeline.fireUserInboundEventTriggered(event) }
+    /// What is still under way then is refused, and what takes no refusal is cut off.
+    func end(within grace: Duration) {
+        executor.loop.scheduleTask(in: .init(grace)) { [self] in
+            for request in state.withLock({ Array($0.requests.values) }) { request.cancel() }
+            tell(GiveUpEvent())
+        }
+        executor.loop.scheduleTask(in: .init(grace + .milliseconds(300))) { [self] in
+            for channel in channels { channel.close(promise: nil) }
+        }
     }
 
-    private var all: [any Channel] { channels.withLock { Array($0.values) } }
+    func ended() async {
+        for channel in channels { try? await channel.closeFuture.get() }
+        for request in state.withLock({ Array($0.requests.values) }) { await request.value }
+    }
+
+    private func tell(_ event: some Sendable) {
+        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(event) }
+    }
+
+    private var channels: [any Channel] { state.withLock { Array($0.channels.values) } }
 }

@@ -31,6 +31,8 @@ import Testing
         let network = Contents(networks: [life.network], profiles: ["web"])
         try await eventually { try await plugin.contents() == network }
         try await plugin.deleteNetwork()
+        // An endpoint that is undone is written once more for a moment, if it was not before.
+        try await eventually { try await plugin.contents() == .nothing }
         try await plugin.expectNothingLeft()
     }
 

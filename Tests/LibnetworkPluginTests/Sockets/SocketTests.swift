@@ -7,6 +7,7 @@ import Foundation
 import Logging
 import NIOCore
 import ServiceLifecycle
+import Synchronization
 import TestSupport
 import Testing
 
@@ -204,8 +205,79 @@ import Testing
             try await onThread {
                 let socket = try UnixSocket.connect(path)
                 try socket.write("docker, are you there?\r\n\r\n")
-                #expect(try socket.read { _ in false }.hasPrefix("HTTP/1.1 400"))
+                let text = try socket.read { _ in false }
+                #expect(text.hasPrefix("HTTP/1.1 400") && text.contains("this is no HTTP"), "\(text)")
             }
+        }
+    }
+
+    @Test(arguments: ["", "no HTTP\r\n\r\n", "POST /Plugin.Activate HT"])
+    func `what follows a request does not cost it its answer`(rest: String) async throws {
+        let plugin = try await Plugin.fresh()
+        try await serving(plugin) { path in
+            plugin.faults.hang()
+            async let text = onThread {
+                let socket = try UnixSocket.connect(path)
+                try socket.write(Self.request("NetworkDriver.CreateNetwork", Sample.create()))
+                while plugin.faults.held == 0 { Thread.sleep(forTimeInterval: 0.005) }
+                try socket.write(rest)
+                socket.finishWriting()
+                Thread.sleep(forTimeInterval: 0.05)
+                plugin.faults.hang(false)
+                return try socket.read { _ in false }
+            }
+            let answer = try await text
+            #expect(answer.hasPrefix("HTTP/1.1 200"), "\(answer)")
+        }
+    }
+
+    @Test func `a request whose client is gone is carried out before the process ends`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await ending(plugin, grace: .seconds(60)) { path in
+            plugin.faults.hang()
+            let socket = try UnixSocket.connect(path)
+            try socket.write(Self.request("NetworkDriver.CreateNetwork", Sample.create()))
+            while plugin.faults.held == 0 { Thread.sleep(forTimeInterval: 0.005) }
+        } meanwhile: {
+            try await Task.sleep(for: .milliseconds(100))
+            #expect(plugin.record(Sample.network) == nil)
+            plugin.faults.hang(false)
+        }
+        #expect(plugin.record(Sample.network) != nil)
+    }
+
+    @Test func `a request that never comes whole holds nobody up`() async throws {
+        let kept = Mutex<UnixSocket?>(nil)
+        let start = ContinuousClock.now
+        try await ending(try await Plugin.fresh(), grace: .milliseconds(100)) { path in
+            let socket = try UnixSocket.connect(path)
+            try socket.post("Plugin.Activate", "")
+            _ = try socket.readReply()
+            try socket.write("POST /Plugin.Activate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+            kept.withLock { $0 = socket }
+            Thread.sleep(forTimeInterval: 0.05)
+        }
+        #expect(kept.withLock { $0 } != nil && start.duration(to: .now) < .seconds(30))
+    }
+
+    /// Serves, and is told to stop after `before`; returns once the server has ended.
+    private func ending(
+        _ plugin: Plugin, grace: Duration, after before: @escaping @Sendable (String) throws -> Void,
+        meanwhile: @Sendable () async throws -> Void = {}
+    ) async throws {
+        try await withTemporaryFolder { folder in
+            let path = folder + "/calico.sock"
+            let responder = PluginResponder(
+                routes: .networkDriver(plugin.network), gate: plugin.gate, limit: .seconds(60),
+                on: EventLoopTaskExecutor(), logger: .silent)
+            let server = PluginServer(socket: path, responder: responder, grace: grace)
+            let group = ServiceGroup(services: [server], logger: .silent)
+            async let end: Void = group.run()
+            try await eventually { (try? UnixSocket.connect(path)) != nil }
+            try await onThread { try before(path) }
+            await group.triggerGracefulShutdown()
+            try await meanwhile()
+            try await end
         }
     }
 
@@ -275,15 +347,16 @@ import Testing
     @Test func `requests wait for the daemon's state, capabilities do not`() async throws {
         let plugin = try await Plugin.fresh()
         let gate = Gate()
-        let responder = PluginResponder(
-            routes: .networkDriver(plugin.network), gate: gate, limit: .milliseconds(300), on: .init(),
-            logger: .silent)
-        let status = { (method: String, body: String) in
-            await responder.respond(to: PluginRequest(verb: "POST", path: "/" + method, body: Data(body.utf8))).status
+        let status = { (method: String, body: String, limit: Duration) in
+            let responder = PluginResponder(
+                routes: .networkDriver(plugin.network), gate: gate, limit: limit, on: .init(), logger: .silent)
+            let request = PluginRequest(verb: "POST", path: "/" + method, body: Data(body.utf8))
+            return await responder.respond(to: request).status
         }
-        #expect(await status("NetworkDriver.GetCapabilities", "") == 200)
-        #expect(await status("NetworkDriver.DeleteNetwork", Sample.networkID) == 500)
-        async let answer = status("NetworkDriver.DeleteNetwork", Sample.networkID)
+        #expect(await status("NetworkDriver.GetCapabilities", "", .seconds(60)) == 200)
+        #expect(await status("NetworkDriver.DeleteNetwork", Sample.networkID, .milliseconds(300)) == 500)
+        async let answer = status("NetworkDriver.DeleteNetwork", Sample.networkID, .seconds(60))
+        try await eventually { await !gate.waiting.isEmpty }
         await gate.open()
         #expect(await answer == 200)
     }
