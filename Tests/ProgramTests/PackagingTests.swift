@@ -35,6 +35,38 @@ import YAML
         for setting in try settings() { #expect(page.contains(try Regex("\\b\(setting)\\b")), "\(setting)") }
     }
 
+    @Test func `documents and refusals advise no command that does not exist`() throws {
+        let commands = commands()
+        let mention = try Regex("calico-libnetwork [a-z]+\\b( [a-z]+\\b)?")
+        var count = 0
+        for (file, text) in try advisingTexts() {
+            for range in text.ranges(of: mention) {
+                let words = text[range].split(separator: " ").dropFirst().map { String($0) }
+                let isGroup = commands.contains { $0.hasPrefix(words[0] + " ") }
+                // What follows `serve` and `doctor` is no command.
+                let command = isGroup ? words.joined(separator: " ") : words[0]
+                #expect(commands.contains(command), "\(file): \(command)")
+                count += 1
+            }
+        }
+        #expect(count > 20)
+    }
+
+    /// What tells users what to type, without the copyright's lines.
+    private func advisingTexts() throws -> [(file: String, text: String)] {
+        let folders = try ["docs", "examples", "packaging", "Sources"].flatMap { folder in
+            try FileManager.default.subpathsOfDirectory(atPath: repository.appending(path: folder).path)
+                .map { "\(folder)/\($0)" }
+        }
+        let files = (folders + ["README.md"]).filter { file in
+            [".md", ".swift", ".yaml", ".8", ".service"].contains { file.hasSuffix($0) }
+        }
+        return try files.map { file in
+            let text = try String(contentsOf: repository.appending(path: file), encoding: .utf8)
+            return (file, text.replacing("the calico-libnetwork authors", with: ""))
+        }
+    }
+
     @Test func `the example of the settings sets nothing, and names every key with a value that can be used`() throws {
         let example = try text("libnetwork.yaml")
         let read = { (text: String) in

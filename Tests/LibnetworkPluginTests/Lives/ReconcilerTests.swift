@@ -97,6 +97,13 @@ import Testing
         #expect(try await plugin.contents().addresses == ["192.168.0.5"])
     }
 
+    /// What `docs/troubleshooting.md` advises, "Something is left over".
+    @Test func `a reserved address that stays is free once the daemon is told so as Docker would`() async throws {
+        let plugin = try await reserving(from: "CalicoPoolIPv4")
+        #expect(try await plugin.call("IpamDriver.ReleaseAddress", #"{"Address":"192.168.0.5"}"#).status == 200)
+        try await plugin.expectNothingLeft()
+    }
+
     @Test func `another node's reserved address stays`() async throws {
         let neighbour = try await reserving().neighbour("host-2")
         let reconciler = neighbour.reconciler()
