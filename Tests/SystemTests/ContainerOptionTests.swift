@@ -16,6 +16,15 @@ extension SystemTests.Addresses {
         #expect(await lab.hostReaches(String(address)))
     }
 
+    /// In the words of `docs/troubleshooting.md`.
+    @Test(arguments: ["--ip 192.168.7.7", "--ip6 fd00::7"])
+    func `Docker itself refuses an address on a network without --subnet`(option: String) async throws {
+        try await lab.createNetwork("blue", "--ipv6")
+        let refusal = await lab.attempt("docker run --rm --network blue \(option) bb true")
+        let text = "user specified IP address is supported only when connecting to networks with user configured"
+        #expect(refusal.errors.contains(text), "\(refusal.errors)")
+    }
+
     @Test func `an IPv4 --link-local-ip adds its address, which reaches nobody`() async throws {
         try await lab.createNetwork("blue")
         let container = try await lab.start("b1", on: "blue", "--link-local-ip 169.254.77.7")

@@ -70,6 +70,24 @@ extension SystemTests {
             try await lab.run("docker network rm blue red")
         }
 
+        /// In the words of `docs/troubleshooting.md`.
+        @Test(.enabled(if: LabEngine.current.hasClusterStore, "engines from 24 on keep such networks by themselves"))
+        func `scope global without cluster store and Swarm is refused by Docker itself`() async throws {
+            try await restart("CALICO_LIBNETWORK_SCOPE=global")
+            let refusal = await lab.attemptNetwork("blue", "")
+            try await restart()
+            #expect(refusal.errors.contains("This node is not a swarm manager."), "\(refusal.errors)")
+            try await lab.createNetwork("blue")
+        }
+
+        /// Engines ask once for the plugin's scope.
+        private func restart(_ variables: String...) async throws {
+            try await lab.stopEngine()
+            try await lab.stopPlugin()
+            try await lab.startPlugin(variables)
+            try await lab.startEngine()
+        }
+
         @Test func `after a restart of the host that loses the datastore, networks are as the engine has them`()
             async throws
         {

@@ -81,6 +81,12 @@ extension SystemTests {
             #expect(await !first.attempt("docker network inspect blue").succeeded)
         }
 
+        @Test func `--scope local is refused by Docker itself`() async throws {
+            let refusal = await first.attemptNetwork("blue", "--scope local")
+            #expect(
+                refusal.errors.contains("cannot downgrade network scope for calico networks"), "\(refusal.errors)")
+        }
+
         @Test func `a pool, a network on it and a container on the other host may come in quick succession`()
             async throws
         {

@@ -58,6 +58,8 @@ extension SystemTests {
             #expect(await !lab.attempt("docker plugin set calico CALICO_LIBNETWORK_VETH_MTU=1400").succeeded)
             try await lab.run("docker plugin disable -f calico")
             #expect(await first.reaches(second.address))
+            let refusal = await lab.attemptNetwork("red", "")
+            #expect(refusal.errors.contains("plugin calico found but disabled"), "\(refusal.errors)")
             try await lab.run("docker plugin set calico CALICO_LIBNETWORK_VETH_MTU=1400")
             let unknown = await lab.attempt("docker plugin set calico CALICO_LIBNETWORK_NO_SUCH=1")
             #expect(unknown.errors.contains("not found in the plugin configuration"), "\(unknown.errors)")
