@@ -84,6 +84,47 @@ extension SystemTests.Addresses {
         #expect(await peer.isCutOff(from: try await lab.container("b2", on: "blue").address))
     }
 
+    @Test func `docker run takes a driver option with the network's name, and its client makes it lower case`()
+        async throws
+    {
+        try await lab.createNetwork("blue")
+        try await run("b1", "--network name=blue,driver-opt=org.projectcalico.label.tier=web")
+        try await run("b2", "--network name=blue,driver-opt=org.projectcalico.label.Tier=Web")
+        let endpoints = try await lab.calico("endpoint list", as: [Endpoint].self)
+        #expect(endpoints.map { $0.labels["tier"] } == ["web", "web"])
+        #expect(endpoints.allSatisfy { $0.labels["Tier"] == nil })
+        let refusal = await lab.attempt(
+            "docker run --rm --network name=blue,driver-opt=org.projectcalico.labl.tier=web bb true")
+        #expect(refusal.errors.contains("org.projectcalico.labl.tier"), "\(refusal.errors)")
+    }
+
+    @Test(.enabled(if: LabEngine.current.takesSeveralNetworks, "several --network came with engine 25"))
+    func `docker run takes several networks, each with its MAC and driver options`() async throws {
+        for network in ["blue", "red"] { try await lab.createNetwork(network) }
+        let members = [try await lab.start("b1", on: "blue"), try await lab.start("r1", on: "red")]
+        let macs = ["02:42:ca:11:c0:0b", "02:42:ca:11:c0:0c"]
+        try await run(
+            "both",
+            "--network name=blue,mac-address=\(macs[0]),driver-opt=org.projectcalico.label.tier=web "
+                + "--network name=red,mac-address=\(macs[1]),driver-opt=org.projectcalico.label.tier=db")
+        let endpoints = try await lab.calico("endpoint list", as: [Endpoint].self)
+        for (index, network) in ["blue", "red"].enumerated() {
+            let own = try await lab.container("both", on: network)
+            #expect(own.mac == macs[index])
+            let endpoint = try #require(endpoints.first { $0.addresses == [own.address] })
+            #expect(endpoint.mac == macs[index])
+            #expect(endpoint.labels["tier"] == ["web", "db"][index])
+            #expect(await own.reaches(members[index].address), "to \(network)")
+            #expect(await members[index].reaches(own.address), "from \(network)")
+        }
+        let links = try await lab.run("docker exec both ip link")
+        for mac in macs { #expect(links.contains(mac), "\(links)") }
+    }
+
+    private func run(_ name: String, _ networks: String) async throws {
+        try await lab.run("docker run -d --name \(name) \(networks) --stop-signal KILL bb sleep 3600")
+    }
+
     @Test func `a container with a static address keeps it, whatever ends it`() async throws {
         try await lab.createNetwork("blue", "--subnet 192.168.0.0/16")
         try await lab.start("b1", on: "blue", "--ip 192.168.7.20 --mac-address 02:42:ca:11:c0:03 -p 8085:80")

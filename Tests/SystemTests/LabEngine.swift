@@ -21,6 +21,9 @@ enum LabEngine: String, CustomStringConvertible {
     /// Docker 23 dropped `--cluster-store`.
     var hasClusterStore: Bool { self == .machine || self == .v20_10 }
 
+    /// Docker 25 brought several `--network` at `docker run`, each with a MAC of its own.
+    var takesSeveralNetworks: Bool { self == .v26_1 || self == .v28_5 }
+
     var description: String { self == .machine ? "of this machine" : rawValue }
 }
 
