@@ -119,6 +119,17 @@ extension SystemTests {
             }
         }
 
+        @Test func `CALICO_LIBNETWORK_LABEL_ENDPOINTS=true gives an endpoint its container's labels`() async throws {
+            try await withPlugin("CALICO_LIBNETWORK_LABEL_ENDPOINTS=true") {
+                try await lab.createNetwork("run", "--subnet 192.168.0.0/16")
+                let container = try await lab.start(
+                    "run", on: "run",
+                    "--label org.projectcalico.label.foo=bar --label org.projectcalico.label.baz=quux --label other=1")
+                try await expectConsistent(
+                    container, addresses: [container.address], labels: ["foo": "bar", "baz": "quux"])
+            }
+        }
+
         // MARK: From start to end
 
         @Test func `two containers find each other by name until they are disconnected`() async throws {
@@ -147,14 +158,16 @@ extension SystemTests {
 
         /// Everybody who can be asked about a container gives the same answer.
         private func expectConsistent(
-            _ container: Container, addresses: [String], interface: String = "cali0", profiles: [String] = ["run"]
+            _ container: Container, addresses: [String], interface: String = "cali0", profiles: [String] = ["run"],
+            labels: [String: String] = [:]
         ) async throws {
             let id = try await lab.run("docker inspect -f '{{.NetworkSettings.Networks.run.EndpointID}}' run")
             let endpoints = try await lab.calico("endpoint list", as: [Endpoint].self)
             let endpoint = try #require(endpoints.first { $0.id == id })
             #expect(endpoint.interface == "cali" + id.prefix(11))
             #expect(endpoint.mac == container.mac && endpoint.addresses == addresses && endpoint.profiles == profiles)
-            #expect(endpoint.labels.keys.allSatisfy { $0.hasPrefix("projectcalico.org/") }, "\(endpoint.labels)")
+            let ownLabels = endpoint.labels.filter { !$0.key.hasPrefix("projectcalico.org/") }
+            #expect(ownLabels == labels)
             try await lab.run("ip link show \(endpoint.interface)")
             let inside = try await container.run("ip addr show dev \(interface)")
             for address in addresses { #expect(inside.contains(" \(address)/"), "\(inside)") }
