@@ -141,4 +141,33 @@ extension SystemTests {
             #expect(connected)
         }
     }
+
+    /// `ManagedPluginWithLiveRestore` is the same for a plugin that the engine runs itself.
+    @Suite(.lab(Lab.Options(liveRestore: true)), .cleanAfterwards)
+    struct LiveRestore {
+        let lab: Lab
+        init() throws { lab = try SystemTests.lab }
+
+        @Test(arguments: [false, true])
+        func `containers outlive their engine, and it goes on with them when it is back`(isKilled: Bool) async throws {
+            try await lab.createNetwork("blue")
+            let first = try await lab.start("b1", on: "blue")
+            let second = try await lab.start("b2", on: "blue")
+            let before = try await endpoints()
+            try await (isKilled ? lab.killEngine() : lab.stopEngine())
+            #expect(await first.reaches(second.address))
+            try await lab.startEngine()
+            let restored = try await lab.container("b1", on: "blue")
+            #expect(restored.pid == first.pid && restored.address == first.address)
+            #expect(try await endpoints() == before)
+            let third = try await lab.start("b3", on: "blue")
+            #expect(await third.reaches(first.address))
+            try await lab.run("docker restart b2")
+            #expect(await third.reaches(try await lab.container("b2", on: "blue").address))
+        }
+
+        private func endpoints() async throws -> [String] {
+            try await lab.calico("endpoint list", as: [Endpoint].self).map(\.id).sorted()
+        }
+    }
 }
