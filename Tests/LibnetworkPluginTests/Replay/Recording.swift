@@ -26,7 +26,8 @@ struct Recording {
     let exchanges: [Exchange]
 
     static let names = [
-        "20.10.24", "20.10.24-experiments", "26.1.5", "28.5.2", "28.5.2-experiments", "29-constructed",
+        "20.10.24", "20.10.24-experiments", "26.1.5", "26.1.5-experiments", "28.5.2", "28.5.2-experiments",
+        "29-constructed",
     ]
 
     init(_ name: String) throws {
