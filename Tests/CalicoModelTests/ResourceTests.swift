@@ -51,6 +51,22 @@ import Testing
         try endpoint.validate()
     }
 
+    @Test func `of a workload endpoint has ports that Go writes with every member, set or not`() throws {
+        let json = """
+            [{"name":"web","protocol":"TCP","port":80,"hostPort":0,"hostIP":"","later":{"a":1}},
+             {"name":"","protocol":"UDP","port":53,"hostPort":8053,"hostIP":"10.0.0.5"}]
+            """
+        let ports = try decoded([EndpointPort].self, json)
+        var named = EndpointPort(name: "web", protocol: .tcp, port: 80)
+        named.unknown = ["later": ["a": 1]]
+        #expect(ports == [named, EndpointPort(protocol: .udp, port: 53, hostPort: 8053, hostIP: "10.0.0.5")])
+        #expect(
+            try encoded(ports) == [
+                ["name": "web", "protocol": "TCP", "port": 80, "later": ["a": 1]],
+                ["protocol": "UDP", "port": 53, "hostPort": 8053, "hostIP": "10.0.0.5"],
+            ])
+    }
+
     @Test func `of Felix's configuration tells two settings and keeps the others`() throws {
         let text =
             #"{"kind":"FelixConfiguration","apiVersion":"projectcalico.org/v3","metadata":{"name":"default","creationTimestamp":null},"#

@@ -32,6 +32,10 @@ import Testing
             #"{"action":"Allow","source":{"selector":"","nets":["10.0.0.1"],"later":1},"http":{"methods":["GET"]}}"#,
             #"{"action":"Allow","destination":{},"http":{"methods":["GET"]},"source":{"later":1,"nets":["10.0.0.1/32"]}}"#
         ),
+        (
+            #"{"action":"Deny","notICMP":{"type":8,"code":0,"later":1},"source":{"serviceAccounts":{"names":["a"],"later":[]}}}"#,
+            #"{"action":"Deny","destination":{},"notICMP":{"code":0,"later":1,"type":8},"source":{"serviceAccounts":{"later":[],"names":["a"]}}}"#
+        ),
     ])
     func `is written as Go writes it, with what we do not know`(json: String, expected: String) throws {
         #expect(try roundTrip(json, as: Rule.self) == expected)

@@ -75,9 +75,10 @@ public struct EntityRule: Hashable, Sendable {
 }
 
 /// Service accounts by name or by their labels.
-public struct ServiceAccountMatch: Codable, Hashable, Sendable {
+public struct ServiceAccountMatch: Hashable, Sendable {
     public var names: [String]?
     public var selector: String?
+    public var unknown: [String: JSONValue] = [:]
 
     public init(names: [String]? = nil, selector: String? = nil) {
         self.names = names
@@ -86,11 +87,12 @@ public struct ServiceAccountMatch: Codable, Hashable, Sendable {
 }
 
 /// ICMP type, and code if given.
-public struct ICMPMatch: Codable, Hashable, Sendable {
+public struct ICMPMatch: Hashable, Sendable {
     /// 0...254
     public var type: Int?
     /// 0...255; only together with a type.
     public var code: Int?
+    public var unknown: [String: JSONValue] = [:]
 
     public init(type: Int? = nil, code: Int? = nil) {
         self.type = type
@@ -165,6 +167,42 @@ extension EntityRule: Codable {
         try container.encodeUnlessEmpty(notPorts, forKey: .notPorts)
         try container.encodeIfPresent(serviceAccounts, forKey: .serviceAccounts)
         try container.encodeIfPresent(services, forKey: .services)
+        try encoder.encodeUnknown(unknown)
+    }
+}
+
+extension ServiceAccountMatch: Codable {
+    enum CodingKeys: String, CodingKey, CaseIterable { case names, selector }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        names = try container.decodeIfPresent([String].self, forKey: .names)
+        selector = try container.decodeIfPresent(String.self, forKey: .selector)
+        unknown = try decoder.unknownMembers(besides: CodingKeys.self)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encodeIfPresent(names, forKey: .names)
+        try container.encodeIfPresent(selector, forKey: .selector)
+        try encoder.encodeUnknown(unknown)
+    }
+}
+
+extension ICMPMatch: Codable {
+    enum CodingKeys: String, CodingKey, CaseIterable { case type, code }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        type = try container.decodeIfPresent(Int.self, forKey: .type)
+        code = try container.decodeIfPresent(Int.self, forKey: .code)
+        unknown = try decoder.unknownMembers(besides: CodingKeys.self)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encodeIfPresent(type, forKey: .type)
+        try container.encodeIfPresent(code, forKey: .code)
         try encoder.encodeUnknown(unknown)
     }
 }

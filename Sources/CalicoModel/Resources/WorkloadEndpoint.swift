@@ -87,9 +87,11 @@ public struct EndpointPort: Codable, Hashable, Sendable {
     public var name: String?
     public var `protocol`: ProtocolMatch
     public var port: UInt16
+    /// `nil` where it is not published.
     public var hostPort: UInt16?
     /// `nil` or empty means every address of the host.
     public var hostIP: String?
+    public var unknown: [String: JSONValue] = [:]
 
     public init(
         name: String? = nil, protocol: ProtocolMatch, port: UInt16, hostPort: UInt16? = nil, hostIP: String? = nil
@@ -99,6 +101,29 @@ public struct EndpointPort: Codable, Hashable, Sendable {
         self.port = port
         self.hostPort = hostPort
         self.hostIP = hostIP
+    }
+
+    enum CodingKeys: String, CodingKey, CaseIterable { case name, `protocol`, port, hostPort, hostIP }
+
+    /// Go writes every member of every port: an empty text or a 0 is none.
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        name = try container.text(.name)
+        `protocol` = try container.decode(ProtocolMatch.self, forKey: .protocol)
+        port = try container.decode(UInt16.self, forKey: .port)
+        hostPort = try container.decodeIfPresent(UInt16.self, forKey: .hostPort).flatMap { $0 == 0 ? nil : $0 }
+        hostIP = try container.text(.hostIP)
+        unknown = try decoder.unknownMembers(besides: CodingKeys.self)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encodeIfPresent(name, forKey: .name)
+        try container.encode(`protocol`, forKey: .protocol)
+        try container.encode(port, forKey: .port)
+        try container.encodeIfPresent(hostPort, forKey: .hostPort)
+        try container.encodeIfPresent(hostIP, forKey: .hostIP)
+        try encoder.encodeUnknown(unknown)
     }
 }
 

@@ -2,6 +2,8 @@
 // Copyright the calico-libnetwork authors
 
 import CalicoModel
+import Datastore
+import Foundation
 import Glibc
 import Testing
 
@@ -25,6 +27,46 @@ import Testing
         #expect(!HostPort.isFree(port))
         #expect(try ports(life, plugin) == [port])
         #expect(!plugin.dataplane.changes.isEmpty)
+    }
+
+    private func storedPorts(_ life: Life, _ plugin: Plugin) async throws -> JSONValue? {
+        let key = try plugin.network.identity(life.endpoint).key()
+        let value = try #require(try await plugin.store.get(key)?.value)
+        return try JSONDecoder().decode(JSONValue.self, from: value)["spec"]?["ports"]
+    }
+
+    /// What another client does to the endpoint.
+    private func setPorts(_ ports: JSONValue, of life: Life, _ plugin: Plugin) async throws {
+        let key = try plugin.network.identity(life.endpoint).key()
+        let value = try #require(try await plugin.store.get(key)?.value)
+        var endpoint = try #require(try JSONDecoder().decode(JSONValue.self, from: value).object)
+        var spec = try #require(endpoint["spec"]?.object)
+        spec["ports"] = ports
+        endpoint["spec"] = .object(spec)
+        let changed = try JSONEncoder().encode(JSONValue.object(endpoint))
+        _ = try await plugin.store.commit(Transaction(writes: [.put(key, bytes: changed)]))
+        await plugin.replica.refresh()
+    }
+
+    @Test func `a named port, with every member as Go writes it, outlives what is published`() async throws {
+        let plugin = try await Plugin.fresh()
+        let life = Life(1)
+        try await life.start(plugin)
+        let written: JSONValue = [
+            "name": "sql", "protocol": "TCP", "port": 5432, "hostPort": 0, "hostIP": "", "later": 1,
+        ]
+        let kept: JSONValue = ["name": "sql", "protocol": "TCP", "port": 5432, "later": 1]
+        try await setPorts([written], of: life, plugin)
+        #expect(try await life.revoke(plugin).status == 200)
+        #expect(try await storedPorts(life, plugin) == [written])
+        let port = try HostPort.free()
+        let published: JSONValue = ["protocol": "TCP", "port": 80, "hostPort": .integer(Int64(port))]
+        #expect(try await life.program(plugin, ports: "[\(binding(port))]").status == 200)
+        #expect(try await storedPorts(life, plugin) == [kept, published])
+        let words = try plugin.endpoint(life.endpoint)?.metadata.annotations["org.projectcalico.ports"]
+        #expect(words == "\(port)->80/tcp")
+        #expect(try await life.revoke(plugin).status == 200)
+        #expect(try await storedPorts(life, plugin) == [kept])
     }
 
     @Test func `the same request again gives the same ports`() async throws {
