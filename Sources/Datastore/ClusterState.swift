@@ -37,6 +37,7 @@ public struct ClusterState: ReplicaState {
     /// Blocks that a host's affinities name, whatever the blocks say.
     public private(set) var claims: [String: Set<CIDR>] = [:]
     public private(set) var handles: [String: Versioned<IPAMHandle>] = [:]
+    public private(set) var tiers: [String: Versioned<Tier>] = [:]
     public private(set) var felixConfigurations: [String: Versioned<FelixConfiguration>] = [:]
     /// Hosts whose Felix reports, in this datastore, that it lives.
     public private(set) var felixHosts: Set<String> = []
@@ -82,6 +83,8 @@ public struct ClusterState: ReplicaState {
             clusterInformation = try change.versioned()
         } else if Key.resources(FelixConfigurationSpec.self).isPrefix(of: key) {
             try update(\.felixConfigurations, key.lastSegment, change)
+        } else if Key.resources(TierSpec.self).isPrefix(of: key) {
+            try update(\.tiers, key.lastSegment, change)
         } else if let host = key.livingFelixHost {
             if change.value == nil { felixHosts.remove(host) } else { felixHosts.insert(host) }
         }

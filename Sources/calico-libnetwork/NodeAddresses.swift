@@ -65,6 +65,13 @@ struct NodeAddresses {
         }
     }
 
+    /// The tier of policies that name none, created where there is none: from v3.29 on Calico's clients refuse to make a
+    /// policy whose tier is not stored.
+    func ensureDefaultTier(in replica: Replica<ClusterState>) async throws {
+        let tier = Tier(metadata: ResourceMetadata(name: "default").asCreated(), spec: .builtIn)
+        try await replica.commit { $0.creating(tier, isThere: $0.tiers[tier.name] != nil) }
+    }
+
     private func address(_ choice: Choice, _ family: IPAddress.Family, _ host: HostAddresses) -> String? {
         switch choice {
         case .none: nil

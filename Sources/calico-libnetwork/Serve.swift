@@ -180,6 +180,7 @@ private struct Daemon {
         do {
             let host = try HostAddresses()
             try await configuration.nodeAddresses.ensureClusterInformation(in: replica)
+            try await configuration.nodeAddresses.ensureDefaultTier(in: replica)
             try await configuration.nodeAddresses.ensureNode(configuration.node, in: replica, host)
             try await DefaultPools(
                 settings: configuration.pools, hostNetworks: host.networks, kernelHasIPv6: HostAddresses.kernelHasIPv6

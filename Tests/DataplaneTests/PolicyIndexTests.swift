@@ -100,6 +100,21 @@ import Testing
                 profiles: ["net\(number % 50)"], node: number % 10 == 0 ? Cluster.node : "other"))
     }
 
+    @Test func `the default tier is the same, stored or not`() {
+        let rule = Rule(action: .pass, source: .init(nets: [CIDR("10.9.0.0/16")!]))
+        let last = Tier(metadata: .init(name: "last"), spec: .init(order: 1_000_001, defaultAction: .pass))
+        var state = `The ruleset of`.Situation.twoNetworks
+        state.append(ClusterChange(Cluster.policy("p", ingress: [rule])))
+        state.append(ClusterChange(Cluster.policy("last.p", tier: "last", ingress: [rule])))
+        state.append(ClusterChange(last))
+        let imagined = PolicyIndex(node: Cluster.node, state: state).ruleset
+        var stored = Tier(metadata: .init(name: "default"), spec: .builtIn)
+        #expect(PolicyIndex(node: Cluster.node, state: state + [ClusterChange(stored)]).ruleset == imagined)
+        stored.spec.order = 1_000_002
+        state.append(ClusterChange(stored))
+        #expect(PolicyIndex(node: Cluster.node, state: state).ruleset != imagined)
+    }
+
     @Test func `siblings give an interface more addresses to send from`() throws {
         var index = PolicyIndex(node: Cluster.node, state: `The ruleset of`.Situation.twoNetworks)
         let name = try #require(InterfaceName("calib1aaaaaaaaa"))

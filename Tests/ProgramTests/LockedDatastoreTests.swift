@@ -55,6 +55,7 @@ import Testing
         let addresses = try NodeAddresses(&reader)
         let attempts: [(Replica<ClusterState>) async throws -> Void] = [
             { try await addresses.ensureClusterInformation(in: $0) },
+            { try await addresses.ensureDefaultTier(in: $0) },
             { try await addresses.ensureNode("host-1", in: $0, HostAddresses()) },
             { try await pools.create(in: $0, CommandStore.silent) },
         ]

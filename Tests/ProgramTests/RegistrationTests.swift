@@ -17,6 +17,7 @@ import Testing
     private let store: SQLiteStore
     private let nodeKey = Key.resource(NodeSpec.self, name: "host-1")
     private let informationKey = Key.resource(ClusterInformationSpec.self, name: "default")
+    private let tierKey = Key.resource(TierSpec.self, name: "default")
 
     init() throws { store = try SQLiteStore(path: ":memory:") }
 
@@ -99,6 +100,33 @@ import Testing
         try await put(informationKey, #"{"metadata":{"name":"default"},"spec":{"calicoVersion":"v3.30"}}"#)
         try await settings().ensureClusterInformation(in: replica)
         #expect(try await object(informationKey)["spec"]?["calicoVersion"]?.string == "v3.30")
+    }
+
+    // MARK: Tier
+
+    @Test func `a datastore without the default tier gets it, as Calico's clients make it, and keeps it`() async throws
+    {
+        try await settings().ensureDefaultTier(in: replica())
+        let made = try await object(tierKey)
+        #expect(made["kind"]?.string == "Tier" && made["metadata"]?["name"]?.string == "default")
+        #expect(made["spec"] == ["order": 1_000_000, "defaultAction": "Deny"])
+        #expect(try await isUpdatable(tierKey))
+        let revision = try await store.get(tierKey)?.revision
+        try await settings().ensureDefaultTier(in: replica())
+        #expect(try await store.get(tierKey)?.revision == revision)
+    }
+
+    /// One that was there, that cannot be read, or that another makes meanwhile.
+    @Test(arguments: [
+        (#"{"metadata":{"name":"default"},"spec":{"order":7}}"#, true), ("{}", true),
+        (#"{"metadata":{"name":"default"},"spec":{"order":7}}"#, false),
+    ])
+    func `a default tier belongs to whoever made it`(text: String, isKnown: Bool) async throws {
+        if isKnown { try await put(tierKey, text) }
+        let replica = try await replica()
+        if !isKnown { try await put(tierKey, text) }
+        try await settings().ensureDefaultTier(in: replica)
+        #expect(try await store.get(tierKey)?.value == Data(text.utf8))
     }
 
     // MARK: Node

@@ -20,6 +20,9 @@ public struct TierSpec: ResourceSpec {
     public var defaultAction: DefaultAction?
     public var unknown: [String: JSONValue] = [:]
 
+    /// What the tier `default` is, stored (Calico v3.29) or not.
+    public static let builtIn = TierSpec(order: 1_000_000, defaultAction: .deny)
+
     public init(order: Double? = nil, defaultAction: DefaultAction? = nil) {
         self.order = order
         self.defaultAction = defaultAction

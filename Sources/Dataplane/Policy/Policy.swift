@@ -102,7 +102,7 @@ extension PolicyIndex {
 
     /// Releases up to v3.28 store no tiers and have this one.
     private static func builtIn(_ name: String) -> TierSpec? {
-        name == "default" ? TierSpec(order: 1_000_000, defaultAction: .deny) : nil
+        name == "default" ? TierSpec.builtIn : nil
     }
 
     /// The tiers that have a policy for something with these labels.
