@@ -117,9 +117,8 @@ extension IPPool {
 
     /// Enabled, not being deleted, at least one block large, and (Calico v3.32) not reported unallocatable.
     public var isAllocatable: Bool {
-        guard !spec.disabled, metadata.unknown["deletionTimestamp"] == nil, spec.hasUsableBlockSize else {
-            return false
-        }
+        let isBeingDeleted = metadata.unknown["deletionTimestamp"] ?? .null != .null
+        guard !spec.disabled, !isBeingDeleted, spec.hasUsableBlockSize else { return false }
         let conditions = unknown["status"]?["conditions"]?.array ?? []
         return !conditions.contains { $0["type"]?.string == "Allocatable" && $0["status"]?.string == "False" }
     }

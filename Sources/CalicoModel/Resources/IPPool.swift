@@ -30,9 +30,9 @@ public struct IPPoolSpec: ResourceSpec {
     public var nodeSelector: String?
     /// Namespaces that may take addresses from here (Calico v3.31); `nil` means any.
     public var namespaceSelector: String?
-    /// `nil` means `Workload` and `Tunnel`.
+    /// `nil` or empty means `Workload` and `Tunnel`.
     public var allowedUses: [String]?
-    /// `Automatic` or `Manual` (only on request); `nil` means the former.
+    /// `Automatic` or `Manual` (only on request); `nil` or empty means the former.
     public var assignmentMode: String?
     public var unknown: [String: JSONValue] = [:]
 
@@ -47,8 +47,11 @@ public struct IPPoolSpec: ResourceSpec {
         family == .v4 ? 20...32 : 116...128
     }
 
-    public func allows(use: String) -> Bool { (allowedUses ?? ["Workload", "Tunnel"]).contains(use) }
-    public var isAutomatic: Bool { assignmentMode ?? "Automatic" == "Automatic" }
+    public func allows(use: String) -> Bool {
+        let uses = allowedUses ?? []
+        return (uses.isEmpty ? ["Workload", "Tunnel"] : uses).contains(use)
+    }
+    public var isAutomatic: Bool { ["", "Automatic"].contains(assignmentMode ?? "") }
 
     /// Bytes that encapsulation adds to a packet between nodes, and that its MTU must leave free: IP, UDP, VXLAN and
     /// Ethernet, or one more IP header.
