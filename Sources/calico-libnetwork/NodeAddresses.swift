@@ -75,7 +75,7 @@ struct NodeAddresses {
     private func address(_ choice: Choice, _ family: IPAddress.Family, _ host: HostAddresses) -> String? {
         switch choice {
         case .none: nil
-        case .given(let text): text
+        case .given(let text): IPAddress(text).flatMap { host.withPrefix($0)?.description } ?? text
         case .found: host.uplink(family)?.description
         }
     }
@@ -113,6 +113,12 @@ struct HostAddresses {
         let device = routes.first { $0.destination.family == family && $0.destination.prefixLength == 0 }?.outputIndex
         return addresses.first { $0.index == device && $0.address.family == family && !$0.address.isLinkLocal }
             .flatMap { AddressWithPrefix("\($0.address)/\($0.prefixLength)") }
+    }
+
+    /// The address with its interface's prefix length: without one, a node counts as alone in its subnet. `nil` where no
+    /// interface has it.
+    func withPrefix(_ address: IPAddress) -> AddressWithPrefix? {
+        addresses.first { $0.address == address }.flatMap { AddressWithPrefix("\($0.address)/\($0.prefixLength)") }
     }
 
     /// False where IPv6 is compiled out or switched off at boot.

@@ -152,6 +152,9 @@ import Testing
     @Test(arguments: [
         ([:], "10.3.0.5/24", nil), (["IP": "none"], nil, nil), (["IP6": "autodetect"], "10.3.0.5/24", "fd00:3::5/64"),
         (["IP": "192.0.2.7/24", "IP6": "fd00:9::7"], "192.0.2.7/24", "fd00:9::7"),
+        // With the interface's prefix length, unless another is given.
+        (["IP": "10.3.0.5", "IP6": "fd00:3::5"], "10.3.0.5/24", "fd00:3::5/64"),
+        (["IP": "10.3.0.5/16", "IP6": "fd00:3::5/48"], "10.3.0.5/16", "fd00:3::5/48"),
     ])
     func `a node that is not there is made, with its addresses`(
         _ environment: [String: String], v4: String?, v6: String?
