@@ -38,14 +38,19 @@ struct NodeAddresses {
             }, wants: "an \(family.name) address with prefix length, autodetect, or none")
     }
 
-    /// The node's entry, created where there is none; an existing one belongs to whoever made it.
+    /// The node's entry, created where there is none. An existing one belongs to whoever made it; but one that has no
+    /// address, perhaps because the host had no route when it was made, gets ours.
     func ensureNode(
         _ name: String, in replica: Replica<ClusterState>, _ host: HostAddresses
     ) async throws {
         let bgp = NodeSpec.BGP(ipv4Address: address(v4, .v4, host), ipv6Address: address(v6, .v6, host))
         let node = Node(metadata: ResourceMetadata(name: name).asCreated(), spec: NodeSpec(bgp: bgp))
         try node.validate()
-        try await replica.commit { $0.creating(node, isThere: $0.nodes[name] != nil) }
+        try await replica.commit { state in
+            guard let seen = state.nodes[name] else { return state.creating(node, isThere: false) }
+            guard let completed = seen.value.completed(with: bgp) else { return nil }
+            return Transaction(if: [.unchanged(node.key, since: seen.revision)], writes: [.put(node.key, completed)])
+        }
     }
 
     /// The datastore's own entry, created where there is none; what an existing one leaves open is decided. An explicit
@@ -78,6 +83,20 @@ struct NodeAddresses {
         case .given(let text): IPAddress(text).flatMap { host.withPrefix($0)?.description } ?? text
         case .found: host.uplink(family)?.description
         }
+    }
+}
+
+extension Node {
+    /// With these addresses; `nil` where it has one, or they are none.
+    fileprivate func completed(with addresses: NodeSpec.BGP) -> Node? {
+        let present = [spec.bgp?.ipv4Address, spec.bgp?.ipv6Address]
+        guard present.allSatisfy({ ($0 ?? "").isEmpty }), addresses != NodeSpec.BGP() else { return nil }
+        var node = self
+        var bgp = spec.bgp ?? NodeSpec.BGP()
+        bgp.ipv4Address = addresses.ipv4Address
+        bgp.ipv6Address = addresses.ipv6Address
+        node.spec.bgp = bgp
+        return node
     }
 }
 

@@ -170,11 +170,35 @@ import Testing
         #expect((made["spec"]?["bgp"] == nil) == (v4 == nil && v6 == nil))
     }
 
-    @Test func `a node that is there belongs to whoever made it`() async throws {
-        let text = #"{"metadata":{"name":"host-1"},"spec":{"bgp":{"ipv4Address":"192.0.2.1/24"}}}"#
+    @Test(
+        arguments: [
+            (#""bgp":{"ipv4Address":"192.0.2.1/24"}"#, [:]), (#""bgp":{"ipv6Address":"fd00:9::1/64"}"#, [:]),
+            ("", ["IP": "none"]),
+        ] as [(String, [String: String])])
+    func `a node that is there belongs to whoever made it`(spec: String, environment: [String: String]) async throws {
+        let text = #"{"metadata":{"name":"host-1"},"spec":{\#(spec)}}"#
         try await put(nodeKey, text)
-        try await settings().ensureNode("host-1", in: replica(), host())
+        try await settings(environment).ensureNode("host-1", in: replica(), host())
         #expect(try await store.get(nodeKey)?.value == Data(text.utf8))
+    }
+
+    /// It was made while the host had no default route.
+    @Test(arguments: ["", #""bgp":{"asNumber":64512}"#, #""bgp":{"asNumber":64512,"ipv4Address":""}"#])
+    func `a node without an address gets one, once, and keeps all else`(bgp: String) async throws {
+        let more = bgp.isEmpty ? "" : "," + bgp
+        try await put(nodeKey, #"{"metadata":{"name":"host-1","uid":"u"},"spec":{"later":1\#(more)},"status":{}}"#)
+        let host = try await host()
+        try await settings(["IP6": "autodetect"]).ensureNode("host-1", in: replica(), host)
+        let completed = try await object(nodeKey)
+        #expect(completed["spec"]?["bgp"]?["ipv4Address"]?.string == "10.3.0.5/24")
+        #expect(completed["spec"]?["bgp"]?["ipv6Address"]?.string == "fd00:3::5/64")
+        let number: JSONValue? = bgp.isEmpty ? nil : 64512
+        #expect(completed["spec"]?["bgp"]?["asNumber"] == number)
+        #expect(completed["spec"]?["later"] == .integer(1) && completed["status"] == .object([:]))
+        #expect(completed["metadata"]?["uid"]?.string == "u")
+        let revision = try await store.get(nodeKey)?.revision
+        try await settings(["IP": "10.3.0.5/16"]).ensureNode("host-1", in: replica(), host)
+        #expect(try await store.get(nodeKey)?.revision == revision)
     }
 
     @Test func `a node that another makes meanwhile is left to it`() async throws {
