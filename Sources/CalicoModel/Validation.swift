@@ -23,8 +23,14 @@ public enum Validation {
     /// Lower-case letters, digits, `-` and `.`, at most 253; every dot-separated part begins and ends with a letter
     /// or digit.
     public static func isResourceName(_ name: String) -> Bool {
-        guard (1...253).contains(name.utf8.count) else { return false }
-        return name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).allSatisfy { part in
+        name.utf8.count <= resourceNameLimit && hasNameParts(name)
+    }
+
+    /// In bytes.
+    static let resourceNameLimit = 253
+
+    private static func hasNameParts(_ name: String) -> Bool {
+        name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).allSatisfy { part in
             guard let first = part.first, let last = part.last else { return false }
             return isLowerAlphanumeric(first) && isLowerAlphanumeric(last)
                 && part.allSatisfy { isLowerAlphanumeric($0) || $0 == UInt8(ascii: "-") }
@@ -72,10 +78,12 @@ public enum Validation {
     }
 
     static func resourceName(_ value: String, kind: String, name: String, field: String) throws(ValidationError) {
-        guard isResourceName(value) else {
-            throw ValidationError(
-                kind: kind, name: name, field: field,
-                reason: "\"\(value)\" must consist of lower-case letters, digits, '-' and '.'")
+        let reason: String? =
+            !hasNameParts(value)
+            ? "must consist of lower-case letters, digits, '-' and '.'"
+            : isResourceName(value) ? nil : "has \(value.utf8.count) bytes, of \(resourceNameLimit) allowed"
+        if let reason {
+            throw ValidationError(kind: kind, name: name, field: field, reason: "\"\(value)\" \(reason)")
         }
     }
 

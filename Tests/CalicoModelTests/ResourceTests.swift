@@ -188,7 +188,7 @@ import Testing
     @Test(arguments: [
         ("pool1", true), ("a.b-c.d", true), ("0", true), ("", false), ("Pool", false), ("-a", false), ("a-", false),
         ("a..b", false), ("a_b", false), (String(repeating: "a", count: 253), true),
-        (String(repeating: "a", count: 254), false), ("a/b", false), ("é", false),
+        (String(repeating: "A", count: 254), false), ("a/b", false), ("é", false),
     ])
     func `takes DNS names only`(name: String, isValid: Bool) {
         let pool = IPPool(metadata: ResourceMetadata(name: name), spec: IPPoolSpec(cidr: CIDR("10.0.0.0/16")!))
@@ -196,6 +196,12 @@ import Testing
             pool,
             fails: isValid
                 ? nil : "metadata.name: \"\(name)\" must consist of lower-case letters, digits, '-' and '.'")
+    }
+
+    @Test func `refuses a name that is only too long for its length`() {
+        let name = String(repeating: "a", count: 254)
+        let pool = IPPool(metadata: ResourceMetadata(name: name), spec: IPPoolSpec(cidr: CIDR("10.0.0.0/16")!))
+        expect(pool, fails: "metadata.name: \"\(name)\" has 254 bytes, of 253 allowed")
     }
 
     @Test(arguments: [
@@ -378,6 +384,13 @@ import Testing
     @Test(arguments: [("a-", "e"), ("-a", "e"), ("", "e"), ("a", ""), ("a", "e-")])
     func `cannot be made of identifiers that are empty or end in a dash`(node: String, endpoint: String) {
         #expect(throws: ValidationError.self) { try name(node, endpoint) }
+    }
+
+    @Test(arguments: [0, 1]) func `of a Docker endpoint has room for a node's name of so many bytes`(more: Int) throws {
+        let node = String(repeating: "a", count: WorkloadEndpointName.nodeLimit + more)
+        #expect(node.count == 166 + more)
+        let text = try name(node, String(repeating: "e", count: 64))
+        #expect(text.count == 253 + more && Validation.isResourceName(text) == (more == 0))
     }
 
     @Test func `has a prefix per node`() throws { #expect(try WorkloadEndpointName.prefix(node: "a-b") == "a--b-") }

@@ -51,4 +51,18 @@ import Testing
             "\($0)".contains("cannot be a node's name in Calico") && "\($0)".contains("environment (NODENAME)")
         }
     }
+
+    /// In an endpoint's name its dashes are doubled.
+    @Test(arguments: [(166, 0, true), (167, 0, false), (164, 1, true), (164, 2, false), (300, 0, false)])
+    func `leaves room for the names of its endpoints`(letters: Int, dashes: Int, isTaken: Bool) throws {
+        let name = String(repeating: "a-", count: dashes) + String(repeating: "b", count: letters - dashes)
+        let read = { try Configuration(environment: ["NODENAME": name], readFile: { _ in nil }, hostName: "host-1") }
+        if isTaken {
+            #expect(try read().node == name)
+        } else {
+            #expect { _ = try read() } throws: {
+                "\($0)".contains("it has \(letters + 2 * dashes) bytes, each '-' counted twice, of 166 that")
+            }
+        }
+    }
 }

@@ -147,6 +147,10 @@ public struct WorkloadEndpointName: Hashable, Sendable {
         text = escaped.joined(separator: "-")
     }
 
+    /// The bytes that a node's name may have, dashes doubled, for the names of Docker's endpoints: what `libnetwork`,
+    /// twice, and an id of 64 digits leave of a resource's name.
+    public static let nodeLimit = Validation.resourceNameLimit - "-libnetwork-libnetwork-".utf8.count - 64
+
     /// The beginning of the names of all endpoints of `node`. Other nodes' names may begin so too: check `spec.node`.
     public static func prefix(node: String) throws(ValidationError) -> String {
         try escape(node, field: "spec.node") + "-"

@@ -104,6 +104,13 @@ struct Configuration {
         reader.allow("NODENAME")
         let found = try NodeName.decide(reader, readFile: readFile, hostName: hostName)
         reader.tell("NODENAME", found.text, found.origin)
+        let length = found.text.utf8.reduce(0) { $0 + ($1 == UInt8(ascii: "-") ? 2 : 1) }
+        guard length <= WorkloadEndpointName.nodeLimit else {
+            throw found.complaint(
+                "\"\(found.text)\" (from: \(found.origin)) cannot be a node's name in Calico: it has \(length) bytes, "
+                    + "each '-' counted twice, of \(WorkloadEndpointName.nodeLimit) that the names of its endpoints leave; "
+                    + "set NODENAME to a shorter one")
+        }
         guard Validation.isResourceName(found.text) else {
             throw found.complaint(
                 "\"\(found.text)\" (from: \(found.origin)) cannot be a node's name in Calico: wants lower-case letters, "
