@@ -115,6 +115,28 @@ import Testing
         #expect(PolicyIndex(node: Cluster.node, state: state).ruleset != imagined)
     }
 
+    @Test func `a policy under its names of two releases is one, the plain one`() {
+        let rules = ["10.9.0.0/16", "10.8.0.0/16", "10.7.0.0/16"].map {
+            Rule(action: .allow, source: .init(nets: [CIDR($0)!]))
+        }
+        let old = ClusterChange(Cluster.policy("default.allow", ingress: [rules[0]]))
+        let plain = ClusterChange(Cluster.policy("allow", tier: "default", ingress: [rules[1]]))
+        // Of the same name, and others.
+        let namespaced = ClusterChange(
+            NetworkPolicy(metadata: .init(name: "allow", namespace: "libnetwork"), spec: .init(ingress: [rules[2]])))
+        let inTier = ClusterChange(Cluster.policy("one.allow", tier: "one", ingress: [rules[2]]))
+        let ruleset = { (changes: [ClusterChange]) in
+            PolicyIndex(node: Cluster.node, state: `The ruleset of`.Situation.twoNetworks + changes).ruleset
+        }
+        let expected = ruleset([plain, namespaced, inTier])
+        #expect(ruleset([plain, namespaced, inTier, old]) == expected)
+        #expect(ruleset([old, plain, namespaced, inTier]) == expected)
+        #expect(ruleset([plain, namespaced]) != expected && ruleset([plain, inTier]) != expected)
+        var index = PolicyIndex(node: Cluster.node, state: `The ruleset of`.Situation.twoNetworks + [old, plain])
+        index.apply(.init(key: plain.key, value: nil))
+        #expect(index.ruleset == ruleset([old]) && ruleset([old]) != ruleset([plain]))
+    }
+
     @Test func `siblings give an interface more addresses to send from`() throws {
         var index = PolicyIndex(node: Cluster.node, state: `The ruleset of`.Situation.twoNetworks)
         let name = try #require(InterfaceName("calib1aaaaaaaaa"))

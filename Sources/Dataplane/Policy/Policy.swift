@@ -63,6 +63,18 @@ struct Policy: Hashable, Sendable {
     }
 }
 
+extension Policy {
+    /// What tells it from others, whichever release stored it.
+    struct Identity: Hashable {
+        /// `nil`: of a global one.
+        let namespace: String?
+        let tier: String
+        let name: String
+    }
+
+    var identity: Identity { Identity(namespace: namespace, tier: tier, name: name) }
+}
+
 /// A tier with its policies in order.
 struct OrderedTier: Sendable {
     let name: String
@@ -88,7 +100,7 @@ extension PolicyIndex {
 
     /// Tiers by order, those without one after them, those that do not exist themselves last; then by name.
     private mutating func reorderTiers() {
-        let byTier = Dictionary(grouping: policies.map { (key: $0.key, policy: $0.value) }, by: \.policy.tier)
+        let byTier = Dictionary(grouping: policiesInForce, by: \.policy.tier)
         let rank = { [tiers] (name: String) -> (Int, Double, String) in
             guard let tier = tiers[name] ?? Self.builtIn(name) else { return (1, .infinity, name) }
             return (0, tier.order ?? .infinity, name)
@@ -98,6 +110,15 @@ extension PolicyIndex {
                 name: name, passesByDefault: (tiers[name] ?? Self.builtIn(name))?.defaultAction == .pass,
                 policies: (byTier[name] ?? []).sorted { Policy.precedes($0.policy, $1.policy) })
         }
+    }
+
+    /// Each policy once: one that two releases stored, as `default.allow` (up to v3.31) and as `allow`, is the latter.
+    private var policiesInForce: [(key: Key, policy: Policy)] {
+        let forms = Dictionary(grouping: policies.map { (key: $0.key, policy: $0.value) }, by: \.policy.identity)
+        let rank = { (form: (key: Key, policy: Policy)) -> (Int, Key) in
+            (form.key.lastSegment == form.policy.name ? 0 : 1, form.key)
+        }
+        return forms.values.compactMap { $0.min { rank($0) < rank($1) } }
     }
 
     /// Releases up to v3.28 store no tiers and have this one.
