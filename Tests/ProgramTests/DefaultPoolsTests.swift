@@ -4,6 +4,7 @@
 import Addressing
 import CalicoModel
 import Datastore
+import Foundation
 import TestSupport
 import Testing
 
@@ -65,17 +66,30 @@ import Testing
         #expect(made[0].spec.vxlanMode == .crossSubnet)
     }
 
-    @Test func `are stored so that Calico's Go clients can update them`() async throws {
+    /// Member for member.
+    @Test func `are stored as Calico's Go clients store them, and can be updated by those`() async throws {
         let store = try SQLiteStore(path: ":memory:")
         let replica = Replica<ClusterState>(of: store, under: ClusterState.ranges, logger: CommandStore.silent)
         try await replica.load()
-        var reader = SettingReader(environment: [:])
+        var reader = SettingReader(environment: ["CALICO_IPV6POOL_CIDR": "fd00:5::/64"])
         let pools = DefaultPools(settings: try .init(&reader), hostNetworks: [], kernelHasIPv6: true)
         try await pools.create(in: replica, CommandStore.silent)
-        for name in ["default-ipv4-ippool", "default-ipv6-ippool"] {
-            let entry = try await store.get(Key.resource(IPPoolSpec.self, name: name))
-            let pool = try StoredResource(#require(entry?.value))
-            #expect(pool.isUpdatable && pool.kind == "IPPool" && pool.metadata.name == name, "\(pool)")
+        let specs = [
+            "default-ipv4-ippool": #""cidr":"192.168.0.0/16","natOutgoing":true,"blockSize":26"#,
+            "default-ipv6-ippool": #""cidr":"fd00:5::/64","blockSize":122"#,
+        ]
+        for (name, spec) in specs {
+            let value = try #require(try await store.get(Key.resource(IPPoolSpec.self, name: name))?.value)
+            let pool = try StoredResource(value)
+            #expect(pool.isUpdatable, "\(pool)")
+            let expected = pool.filling(
+                #"""
+                {"kind":"IPPool","apiVersion":"projectcalico.org/v3",
+                 "metadata":{"name":"\#(name)","uid":"UID","creationTimestamp":"TIME"},
+                 "spec":{\#(spec),"vxlanMode":"Never","ipipMode":"Never","nodeSelector":"all()"}}
+                """#)
+            let stored = try JSONDecoder().decode(JSONValue.self, from: value)
+            #expect(try stored == JSONDecoder().decode(JSONValue.self, from: expected))
         }
     }
 }

@@ -19,6 +19,13 @@ public struct StoredResource: Decodable, Sendable {
 
     public init(_ json: Data) throws { self = try JSONDecoder().decode(StoredResource.self, from: json) }
 
+    /// JSON to compare this one with: with its uid and creation time in place of `UID` and `TIME`.
+    public func filling(_ json: String) -> Data {
+        Data(
+            json.replacing("UID", with: metadata.uid ?? "").replacing("TIME", with: metadata.creationTimestamp ?? "")
+                .utf8)
+    }
+
     /// Calico's Go clients refuse to update what has no uid or no creation time (RFC 3339, UTC, whole seconds).
     public var isUpdatable: Bool {
         let uid = metadata.uid ?? ""

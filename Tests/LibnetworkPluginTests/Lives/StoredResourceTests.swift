@@ -3,6 +3,7 @@
 
 import CalicoModel
 import Datastore
+import Foundation
 import TestSupport
 import Testing
 
@@ -29,6 +30,51 @@ import Testing
         let profile = try await stored(Key.resource(ProfileSpec.self, name: "web"), in: plugin)
         #expect(profile.isUpdatable, "\(profile)")
         #expect(profile.kind == "Profile")
+    }
+
+    /// - Parameter json: member for member, with `UID` and `TIME` for what differs each time.
+    private func expect(
+        _ json: String, at key: Key, in plugin: Plugin, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        let value = try #require(try await plugin.store.get(key)?.value)
+        let expected = try StoredResource(value).filling(json)
+        let (stored, wanted) = (
+            try JSONDecoder().decode(JSONValue.self, from: value),
+            try JSONDecoder().decode(JSONValue.self, from: expected)
+        )
+        #expect(stored == wanted, sourceLocation: sourceLocation)
+    }
+
+    @Test func `it and its profile are, member for member, what those clients write`() async throws {
+        let plugin = try await Plugin.fresh()
+        try await plugin.createNetwork(name: "web")
+        let life = Life(1, mac: "02:42:ac:11:22:33")
+        let address = try #require(try await life.start(plugin).first)
+        let port = try HostPort.free()
+        let mapping = #"[{"Proto":6,"Port":80,"HostIP":"127.0.0.1","HostPort":\#(port)}]"#
+        #expect(try await life.program(plugin, ports: mapping).status == 200)
+        try await expect(
+            #"""
+            {"kind":"WorkloadEndpoint","apiVersion":"projectcalico.org/v3",
+             "metadata":{"name":"host--1-libnetwork-libnetwork-\#(life.endpoint)","namespace":"libnetwork",
+               "uid":"UID","creationTimestamp":"TIME",
+               "labels":{"projectcalico.org/namespace":"libnetwork","projectcalico.org/orchestrator":"libnetwork"},
+               "annotations":{"libnetwork.projectcalico.org/network":"\#(life.network)",
+                 "libnetwork.projectcalico.org/network-name":"web",
+                 "org.projectcalico.ports":"127.0.0.1:\#(port)->80/tcp"}},
+             "spec":{"orchestrator":"libnetwork","workload":"libnetwork","node":"host-1","endpoint":"\#(life.endpoint)",
+               "ipNetworks":["\#(address)/32"],"profiles":["web"],"interfaceName":"cali0000000001d",
+               "mac":"02:42:ac:11:22:33",
+               "ports":[{"protocol":"TCP","port":80,"hostPort":\#(port),"hostIP":"127.0.0.1"}]}}
+            """#, at: plugin.network.identity(life.endpoint).key(), in: plugin)
+        try await expect(
+            #"""
+            {"kind":"Profile","apiVersion":"projectcalico.org/v3",
+             "metadata":{"name":"web","uid":"UID","creationTimestamp":"TIME",
+               "annotations":{"libnetwork.projectcalico.org/created-by":"calico-libnetwork"}},
+             "spec":{"ingress":[{"action":"Allow","source":{"selector":"has(web)"},"destination":{}}],
+               "egress":[{"action":"Allow","source":{},"destination":{}}],"labelsToApply":{"web":""}}}
+            """#, at: Key.resource(ProfileSpec.self, name: "web"), in: plugin)
     }
 
     @Test func `one that is created again, with another MAC, keeps its uid`() async throws {
