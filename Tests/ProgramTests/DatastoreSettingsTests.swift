@@ -184,6 +184,34 @@ import Testing
         #expect(problem(environment).hasPrefix(expected), "\(problem(environment))")
     }
 
+    @Test(arguments: [
+        "ETCD_SCHEME", "ETCD_CA_CERT_FILE", "ETCD_CERT_FILE", "ETCD_KEY_FILE", "ETCD_USERNAME", "ETCD_PASSWORD",
+        "CALICO_ETCD_PASSWORD",
+    ])
+    func `what is of etcd and names no server does not lead to SQLite`(_ name: String) throws {
+        // That file is left aside because of the variable: its server may be another one.
+        for files in [[:], [calicoctl: spec("etcdEndpoints: https://c:1")]] {
+            let text = problem([name: "hunter2"], files: files)
+            #expect(text.hasPrefix("\(name): no etcd endpoints specified; set ETCD_ENDPOINTS"), "\(text)")
+            #expect(!text.contains("hunter2"))
+        }
+        #expect(
+            try configuration([name: "hunter2", "DATASTORE_TYPE": "sqlite"]).datastore
+                == .sqlite(path: "/var/lib/calico/libnetwork.sqlite"))
+        #expect(try configuration([name: ""]).datastore == .sqlite(path: "/var/lib/calico/libnetwork.sqlite"))
+    }
+
+    @Test func `nor does what stands in a file or comes as a flag`() {
+        #expect(problem(flags: ["ETCD_USERNAME": "root"]).hasPrefix("--etcd-username: no etcd endpoints specified; "))
+        let inline = "etcdCACert: \"-----BEGIN hunter2\""
+        #expect(
+            problem(files: [own: inline]).hasPrefix(
+                "etcdCACert (/etc/calico/libnetwork.yaml, line 1): no etcd endpoints specified; "))
+        #expect(
+            problem(files: [calicoctl: spec(inline)]).hasPrefix(
+                "etcdCACert (/etc/calico/calicoctl.cfg, line 5): no etcd endpoints specified; "))
+    }
+
     @Test func `secrets are not shown`() throws {
         let inline = "etcdKey: |\n    -----BEGIN hunter2-----"
         let certificate = "etcdCert: |\n    -----BEGIN hunter2-----"

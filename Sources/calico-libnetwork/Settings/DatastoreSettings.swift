@@ -19,6 +19,7 @@ enum DatastoreSettings: Hashable {
         try Self.considerCalicoctl(&reader, readFile)
         let type = reader.find("DATASTORE_TYPE")
         let server = EtcdSettingReader.server(reader)
+        if type == nil, server == nil { try EtcdSettingReader.refuseRest(reader) }
         let standard = server == nil ? "sqlite" : "etcdv3"
         switch reader.text("DATASTORE_TYPE", default: standard) {
         case "sqlite", "etcdv3": break

@@ -59,6 +59,18 @@ struct EtcdSettingReader {
         }
     }
 
+    /// For where nothing names a server: with a file of this host's own in etcd's place, two hosts would give out the
+    /// same addresses.
+    /// - Throws: `Configuration.Problem`, where anything else of etcd is given.
+    static func refuseRest(_ reader: SettingReader) throws {
+        let variable = variables.lazy.compactMap { reader.find($0) }.first
+        guard let found = variable ?? keys.lazy.compactMap({ reader.find(key: $0) }).first else { return }
+        // Without its value, which may be a secret.
+        throw found.complaint(
+            "\(found.origin.naming): no etcd endpoints specified; set ETCD_ENDPOINTS, for example to "
+                + "https://10.0.0.1:2379, or ETCD_DISCOVERY_SRV. Or set DATASTORE_TYPE=sqlite, if etcd is not meant")
+    }
+
     /// - Parameter type: what asks for etcd, where anything does.
     /// - Throws: `Configuration.Problem`.
     func settings(_ type: Found?) throws -> DatastoreSettings {
