@@ -40,13 +40,16 @@ struct NodeAddresses {
 
     /// The node's entry, created where there is none. An existing one belongs to whoever made it; but one that has no
     /// address, perhaps because the host had no route when it was made, gets ours.
+    ///
+    /// - Returns: whether anything was written.
+    @discardableResult
     func ensureNode(
         _ name: String, in replica: Replica<ClusterState>, _ host: HostAddresses
-    ) async throws {
+    ) async throws -> Bool {
         let bgp = NodeSpec.BGP(ipv4Address: address(v4, .v4, host), ipv6Address: address(v6, .v6, host))
         let node = Node(metadata: ResourceMetadata(name: name).asCreated(), spec: NodeSpec(bgp: bgp))
         try node.validate()
-        try await replica.commit { state in
+        return try await replica.commit { state in
             guard let seen = state.nodes[name] else { return state.creating(node, isThere: false) }
             guard let completed = seen.value.completed(with: bgp) else { return nil }
             return Transaction(if: [.unchanged(node.key, since: seen.revision)], writes: [.put(node.key, completed)])
@@ -55,11 +58,14 @@ struct NodeAddresses {
 
     /// The datastore's own entry, created where there is none; what an existing one leaves open is decided. An explicit
     /// `datastoreReady: false` stays.
-    func ensureClusterInformation(in replica: Replica<ClusterState>) async throws {
+    ///
+    /// - Returns: whether anything was written.
+    @discardableResult
+    func ensureClusterInformation(in replica: Replica<ClusterState>) async throws -> Bool {
         let guid = UUID().uuidString.lowercased().filter { $0 != "-" }
         let new = ClusterInformation(
             metadata: ResourceMetadata(name: "default").asCreated(), spec: ClusterInformationSpec())
-        try await replica.commit { state in
+        return try await replica.commit { state in
             let seen = state.clusterInformation
             var information = seen?.value ?? new
             if information.spec.clusterGUID?.isEmpty ?? true { information.spec.clusterGUID = guid }

@@ -46,6 +46,7 @@ private struct Daemon {
     let network: NetworkDriver
     let ipam: IPAMDriver
     let reconciler: Reconciler
+    let registration: Registration
     let gate = Gate()
     /// Carries the requests, from the socket to etcd and back.
     let executor: EventLoopTaskExecutor
@@ -76,6 +77,7 @@ private struct Daemon {
         ipam = IPAMDriver(allocator: allocator, network: network, requestTimeout: limit, logger: logger)
         reconciler = Reconciler(
             driver: network, allocator: allocator, engine: engine, requestTimeout: limit, logger: logger)
+        registration = Registration(configuration, in: replica, logger)
     }
 
     func run() async throws {
@@ -135,10 +137,13 @@ private struct Daemon {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await replica.follow() }
             group.addTask {
-                for await changes in news { await dataplane.apply(changes.filter(isNews).compactMap(change)) }
+                for await changes in news {
+                    registration.notice(changes)
+                    await dataplane.apply(changes.filter(isNews).compactMap(change))
+                }
             }
             group.addTask { await reconciler.run() }
-            if !isComplete { group.addTask { await createWhatIsMissingLater() } }
+            group.addTask { await registration.keep(isComplete: isComplete) }
         }
     }
 
@@ -146,7 +151,7 @@ private struct Daemon {
     private func prepare() async throws -> (news: AsyncStream<[Change]>, isComplete: Bool) {
         let present = try await whenAvailable { () async throws(StoreError) in try await replica.load() }
         let news = replica.news(under: .allResources)
-        let isComplete = await createWhatIsMissing()
+        let isComplete = await registration.create()
         try await dataplane.start(
             present.flatMap(\.entries).filter { Key.allResources.isPrefix(of: $0.key) }.compactMap {
                 change(for: Change($0))
@@ -166,37 +171,6 @@ private struct Daemon {
                 said = error
                 try await Task.sleep(for: .milliseconds(500))
             }
-        }
-    }
-
-    /// What calico/node makes where it runs. Nothing a container start depends on, so failing is no reason to stop.
-    ///
-    /// - Returns: whether there is nothing left to do.
-    private func createWhatIsMissing() async -> Bool {
-        guard replica.read({ $0.isReady }) else {
-            logger.warning("the datastore is locked (datastoreReady: false); nothing is written")
-            return false
-        }
-        do {
-            let host = try HostAddresses()
-            try await configuration.nodeAddresses.ensureClusterInformation(in: replica)
-            try await configuration.nodeAddresses.ensureDefaultTier(in: replica)
-            try await configuration.nodeAddresses.ensureNode(configuration.node, in: replica, host)
-            try await DefaultPools(
-                settings: configuration.pools, hostNetworks: host.networks, kernelHasIPv6: HostAddresses.kernelHasIPv6
-            ).create(in: replica, logger)
-            return true
-        } catch {
-            logger.warning("could not register this node", metadata: ["error": "\(error)"])
-            return false
-        }
-    }
-
-    private func createWhatIsMissingLater() async {
-        var isComplete = false
-        while !Task.isCancelled, !isComplete {
-            try? await Task.sleep(for: .seconds(5))
-            isComplete = await createWhatIsMissing()
         }
     }
 

@@ -18,6 +18,7 @@ import Testing
     private let nodeKey = Key.resource(NodeSpec.self, name: "host-1")
     private let informationKey = Key.resource(ClusterInformationSpec.self, name: "default")
     private let tierKey = Key.resource(TierSpec.self, name: "default")
+    private let poolKey = Key.resource(IPPoolSpec.self, name: "default-ipv4-ippool")
 
     init() throws { store = try SQLiteStore(path: ":memory:") }
 
@@ -206,5 +207,48 @@ import Testing
         try await put(nodeKey, "{}")
         try await settings().ensureNode("host-1", in: replica, host())
         #expect(try await store.get(nodeKey)?.value == Data("{}".utf8))
+    }
+
+    // MARK: Losses
+
+    /// Registers the host as a daemon does, deletes `keys` under it, and waits until its node is there again.
+    private func expectNodeAfterLoss(of keys: [Key]) async throws {
+        let replica = try await replica()
+        let environment = ["CALICO_IPV4POOL_CIDR": "10.5.0.0/16", "CALICO_IPV6POOL_CIDR": "none"]
+        let configuration = try Configuration(environment: environment, readFile: { _ in nil }, hostName: "host-1")
+        let registration = Registration(
+            configuration, in: replica, CommandStore.silent, pauseAfterLoss: .milliseconds(50))
+        #expect(await registration.create())
+        let news = replica.news(under: .allResources)
+        let tasks: [Task<Void, Never>] = [
+            Task { await replica.follow() },
+            Task { for await changes in news { registration.notice(changes) } },
+            Task { await registration.keep(isComplete: true) },
+        ]
+        defer { for task in tasks { task.cancel() } }
+        for key in [nodeKey, informationKey, poolKey] { #expect(try await store.get(key) != nil, "\(key) is made") }
+        _ = try await store.commit(Transaction(writes: keys.map { .delete($0) }))
+        try await expectSoon(nodeKey)
+    }
+
+    private func expectSoon(_ key: Key) async throws {
+        for _ in 0..<500 {
+            if try await store.get(key) != nil { return }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        Issue.record("\(key) is not made again")
+    }
+
+    @Test func `a node that is deleted is made again, and pools that somebody deleted are not`() async throws {
+        try await expectNodeAfterLoss(of: [nodeKey, poolKey])
+        // They would come a moment after the node.
+        try await Task.sleep(for: .milliseconds(200))
+        #expect(try await store.get(poolKey) == nil)
+    }
+
+    @Test func `a datastore that is emptied gets its entry and the first pools again`() async throws {
+        try await expectNodeAfterLoss(of: [informationKey, nodeKey, poolKey])
+        try await expectSoon(poolKey)
+        #expect(try await isUpdatable(informationKey))
     }
 }

@@ -219,6 +219,16 @@ extension SystemTests {
             #expect(try await plugin.releaseAddress(onceRecovered(1)).status == 200)
         }
 
+        @Test func `an etcd that is emptied is filled again, and gives addresses as before`() async throws {
+            let node = "/calico/resources/v3/projectcalico.org/nodes/host"
+            try await lab.etcdctl("del --prefix /calico/")
+            let isBack = try await lab.eventually(within: 10) {
+                try await lab.etcdctl("get --keys-only \(node)").contains(node)
+            }
+            #expect(isBack)
+            #expect(try await plugin.releaseAddress(onceRecovered(1)).status == 200)
+        }
+
         /// The id of a new network `blue`.
         private func createNetwork() async throws -> String {
             try await lab.createNetwork("blue")
