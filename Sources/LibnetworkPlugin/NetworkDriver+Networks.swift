@@ -18,7 +18,16 @@ extension NetworkDriver {
         let record = self.record(
             request.networkID, subnets: try subnets(of: request), options: options, isInternal: request.isInternal)
         defer { nextHops.end(record.id) }
-        try await commit { state in
+        let creation = creations.begin(record.id)
+        await background.end(undoing(network: record.id))
+        var isUndone = false
+        defer { if !isUndone { creations.end(creation, of: record.id) } }
+        var isWritten = false
+        try await commit(ifInDoubt: { transaction in
+            isUndone = true
+            undo(creation, of: record.id, after: transaction)
+        }) { state in
+            isWritten = false
             let seen = state.networks[record.id]
             guard seen?.value.nextHops[node] == nil else { return nil }
             // A Swarm's network has the same id on every node that runs tasks of it.
@@ -33,7 +42,14 @@ extension NetworkDriver {
             if let profile = joined.profile.flatMap({ state.profiles[$0] }) {
                 transaction.merge(state.adopting(profile, for: joined))
             }
+            isWritten = true
             return transaction
+        }
+        // At the deadline the engine was told that there is no network.
+        if isWritten, Task.isCancelled {
+            isUndone = true
+            undo(creation, of: record.id)
+            throw CancellationError()
         }
         if let profile = record.profile, !record.wantsProfile {
             warnOfMissingProfiles(["network": "\(record.id.abbreviated)"]) { _ in [profile] }
@@ -75,11 +91,50 @@ extension NetworkDriver {
     }
 
     func deleteNetwork(_ request: NetworkRequest) async throws -> EmptyReply {
+        try await removeNetwork(request.networkID) { record, _ in record.remainder(without: node) }
+        return EmptyReply()
+    }
+
+    /// An engine that was told that there is no network never says DeleteNetwork. Yet the record may have been written,
+    /// or may yet be. It goes, unless somebody uses it by now.
+    ///
+    /// - Parameter transaction: what got no answer. Committing it once more decides whether it was carried out.
+    private func undo(_ creation: Int, of id: String, after transaction: Transaction? = nil) {
+        guard creations.isLatest(creation, of: id) else { return }
+        background.run(undoing(network: id)) {
+            defer { creations.end(creation, of: id) }
+            if let transaction {
+                while (try? await replica.commit(transaction)) == nil {
+                    guard (try? await Task.sleep(for: .milliseconds(250))) != nil else { return }
+                }
+            }
+            do {
+                try await removeNetwork(id) { record, state in
+                    guard creations.isLatest(creation, of: id) else { return record }
+                    var rest = record
+                    rest.nextHops[node] = nil
+                    let isUsed = state.endpoints.values.contains { $0.value.networkID == id }
+                    return rest.nextHops.isEmpty && !isUsed ? nil : rest
+                }
+            } catch {
+                logger.warning(
+                    "the record of a network that could not be made waits for reconciliation",
+                    metadata: ["network": "\(id.abbreviated)", "error": "\(error)"])
+            }
+        }
+    }
+
+    private func undoing(network: String) -> String { "undo network \(network)" }
+
+    /// - Parameter remainder: what remains of the record; `nil` where it goes, with profiles that nobody else uses.
+    private func removeNetwork(
+        _ id: String, leaving remainder: (NetworkRecord, borrowing ClusterState) -> NetworkRecord?
+    ) async throws {
         var sightings = ProfileSightings()
         try await commit { state in
-            guard let seen = state.networks[request.networkID] else { return nil }
+            guard let seen = state.networks[id] else { return nil }
             let key = seen.value.key
-            if let rest = seen.value.remainder(without: node) {
+            if let rest = remainder(seen.value, state) {
                 guard rest != seen.value else { return nil }
                 return Transaction(if: [.unchanged(key, since: seen.revision)], writes: [.put(key, rest)])
             }
@@ -89,7 +144,6 @@ extension NetworkDriver {
             }
             return transaction
         }
-        return EmptyReply()
     }
 
     /// The network's subnets, all of our own IPAM.

@@ -41,6 +41,8 @@ public struct NetworkDriver: Sendable {
     let ports = PortReservations()
     let background = BackgroundWork()
     let nextHops = NextHopClaims()
+    /// To make networks.
+    let creations = LatestRequests()
     let node: String
     let settings: Settings
     let logger: Logger

@@ -125,11 +125,59 @@ import Testing
         #expect(try await plugin.store.get(key) != nil)
     }
 
-    @Test func `a network that cannot be written in time is refused`() async throws {
+    @Test func `a network that cannot be written in time is refused, and goes again when it was written too late`()
+        async throws
+    {
         let plugin = try await Plugin.fresh(limit: .milliseconds(200))
+        let before = plugin.faults.commits
         plugin.faults.hang()
         defer { plugin.faults.hang(false) }
         let reply = try await plugin.call("NetworkDriver.CreateNetwork", Sample.create())
         #expect(reply.refusal?.contains("took longer than") == true)
+        #expect(plugin.faults.held == 1 && plugin.faults.commits == before, "it is still on its way")
+        plugin.faults.hang(false)
+        // One writes the record, one removes it.
+        try await eventually { plugin.faults.commits == before + 2 }
+        try await plugin.expectNothingLeft()
+    }
+
+    @Test(arguments: FaultyStore.Fate.allCases)
+    func `a network whose commit got no answer is gone once the datastore answers`(_ fate: FaultyStore.Fate)
+        async throws
+    {
+        let plugin = try await Plugin.fresh()
+        let before = plugin.faults.commits
+        plugin.faults.fallSilent(fate)
+        let reply = try await plugin.call("NetworkDriver.CreateNetwork", Sample.create())
+        #expect(reply.refusal?.contains("did not say") == true, "\(reply)")
+        plugin.faults.fallSilent(nil)
+        try await eventually { plugin.faults.commits == before + 2 }
+        try await plugin.expectNothingLeft()
+    }
+
+    /// As a Swarm's engines do for each task.
+    @Test(arguments: FaultyStore.Fate.allCases)
+    func `a network whose commit got no answer stays where it is asked for again`(_ fate: FaultyStore.Fate)
+        async throws
+    {
+        let plugin = try await Plugin.fresh()
+        plugin.faults.fallSilent(fate)
+        #expect(try await plugin.call("NetworkDriver.CreateNetwork", Sample.create()).status == 500)
+        plugin.faults.fallSilent(nil)
+        #expect(try await plugin.call("NetworkDriver.CreateNetwork", Sample.create()).status == 200)
+        // Until then it would have been tried again to undo it.
+        try await Task.sleep(for: .milliseconds(500))
+        #expect(try await plugin.contents() == Contents(networks: [Sample.network]))
+    }
+
+    @Test func `a request whose successor has begun is the latest no more`() {
+        let requests = LatestRequests()
+        let (first, other) = (requests.begin("a"), requests.begin("b"))
+        #expect(requests.isLatest(first, of: "a") && requests.isLatest(other, of: "b"))
+        let second = requests.begin("a")
+        requests.end(first, of: "a")
+        #expect(!requests.isLatest(first, of: "a") && requests.isLatest(second, of: "a"))
+        requests.end(second, of: "a")
+        #expect(!requests.isLatest(first, of: "a") && !requests.isLatest(second, of: "a"))
     }
 }
