@@ -98,11 +98,13 @@ extension GoClient {
         return try await list(prefix, BlockAffinity.self).compactMap { $0.key.blockCIDR }
     }
 
-    /// `calicoctl node delete` and its like, on a host that keeps what is in use.
-    func releaseHostAffinities() async {
+    /// `calicoctl node delete` and its like.
+    ///
+    /// - Parameter mustBeEmpty: whether the host keeps the blocks that are in use. Else they are nobody's afterwards.
+    func releaseHostAffinities(mustBeEmpty: Bool) async {
         do {
             for cidr in try await ownClaims() {
-                do { try await release(cidr, of: host, mustBeEmpty: true) } catch let error as Failure {
+                do { try await release(cidr, of: host, mustBeEmpty: mustBeEmpty) } catch let error as Failure {
                     if error == .dead { throw error }
                 }
             }

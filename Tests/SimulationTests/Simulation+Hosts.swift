@@ -107,7 +107,9 @@ extension Simulation {
     private func doSomethingElse(_ client: Client) {
         guard let plugin = processes[client.host].plugin else {
             let go = goClient(client)
-            begin(client) { _ in await go.releaseHostAffinities() }
+            let mustBeEmpty = random.chance(50)
+            note(client.name, "gives its \(mustBeEmpty ? "empty " : "")blocks up")
+            begin(client) { _ in await go.releaseHostAffinities(mustBeEmpty: mustBeEmpty) }
             return
         }
         switch random.pick(weighted: (0, 2), (1, 3), (2, 5)) {

@@ -82,10 +82,10 @@ extension Simulation {
             if scenario.configuration.strictAffinity { fail("\(node) borrowed \(address) despite strict affinity") }
         }
         guard old?.affinity != new.affinity else { return }
+        guard let affinity = new.affinity else { return judgeAbandonment(new, client) }
         if old?.assignments.contains(where: { new.owner(of: $0.address) == $0.owner }) == true {
             fail("\(new.cidr) changed hands while its addresses were held")
         }
-        guard let affinity = new.affinity else { return }
         if old?.affinity != nil { counts.reclaimed += 1 }
         // Blocks of a pool that an administrator has withdrawn do not count, here as in Go.
         let limit = scenario.configuration.maxBlocksPerHost
@@ -96,6 +96,14 @@ extension Simulation {
         if let other = allBlocks.first(where: { $0.cidr != new.cidr && $0.cidr.overlaps(new.cidr) }) {
             fail("\(new.cidr) overlaps \(other.cidr)")
         }
+    }
+
+    /// A block in use loses its host when that is removed, which only Go's clients do here. Whoever holds an address of it
+    /// keeps it; an empty block is deleted instead.
+    private func judgeAbandonment(_ block: IPAMBlock, _ client: Client) {
+        counts.abandoned += 1
+        if !client.isGo { fail("\(client.name) left \(block.cidr) to nobody") }
+        if block.isEmpty { fail("\(block.cidr) was left to nobody, though it is empty") }
     }
 
     /// A handle may count too much for a moment, and for ever after a crash of a Go client, but never too little.

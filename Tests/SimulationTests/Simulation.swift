@@ -87,7 +87,7 @@ actor Simulation {
     struct Counts: Sendable {
         var commits = 0, conflicts = 0, crashes = 0, ghosts = 0, silences = 0
         var assigned = 0, refused = 0, reclaimed = 0, borrowed = 0, remade = 0, locks = 0,
-            requeued = 0
+            requeued = 0, abandoned = 0
 
         /// What did not happen at all.
         var never: [String] {
@@ -100,7 +100,7 @@ actor Simulation {
                 ghosts: a.ghosts + b.ghosts, silences: a.silences + b.silences, assigned: a.assigned + b.assigned,
                 refused: a.refused + b.refused, reclaimed: a.reclaimed + b.reclaimed,
                 borrowed: a.borrowed + b.borrowed, remade: a.remade + b.remade, locks: a.locks + b.locks,
-                requeued: a.requeued + b.requeued)
+                requeued: a.requeued + b.requeued, abandoned: a.abandoned + b.abandoned)
         }
     }
 
