@@ -13,6 +13,10 @@ extension NetworkDriver {
     func programExternalConnectivity(_ request: EndpointRequest) async throws -> EmptyReply {
         guard request.options["com.docker.network.portmap"]?.array?.isEmpty == false else { return EmptyReply() }
         guard let endpoint = try endpoint(request.endpointID)?.value else { throw unknownEndpoint(request.endpointID) }
+        guard !isKnownInternal(request.networkID) else {
+            logger.notice("ports of an internal network are not published", metadata: request.logged)
+            return EmptyReply()
+        }
         let bindings = try PortBinding.bindings(in: request.options, families: endpoint.families)
         try await settleUnservable(bindings.filter { !$0.isServable }, of: endpoint, request)
         let published = try await take(bindings.filter(\.isServable), for: request.endpointID)
@@ -21,6 +25,12 @@ extension NetworkDriver {
             throw error
         }
         return EmptyReply()
+    }
+
+    /// Engines up to 28 ask for no ports of an internal network; later ones do for each that answers a gateway. What is
+    /// taken for internal only until the engine says what it is does not count: being asked may prove it open.
+    private func isKnownInternal(_ id: String) -> Bool {
+        network(id).map { $0.value.isInternal && !$0.value.isProvisional } ?? false
     }
 
     private func unknownEndpoint(_ endpointID: String) -> PluginError {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright the calico-libnetwork authors
 
+import CalicoModel
 import Testing
 
 @testable import LibnetworkPlugin
@@ -59,6 +60,22 @@ import Testing
         let next = try await plugin.restarted()
         try await Life(10).start(next)
         #expect(try await web(2).start(next) == addresses)
+    }
+
+    @Test func `asks for the ports of an internal network too, and gets none published`() async throws {
+        let log = RecordedLog()
+        let plugin = try await Plugin.fresh(logger: log.logger)
+        try await plugin.createNetwork(isInternal: true)
+        let life = web(1)
+        try await life.start(plugin)
+        let port = try HostPort.free()
+        let ports = #"[{"Proto":6,"Port":80,"HostPort":\#(port)}]"#
+        #expect(try await life.program(plugin, ports: ports).text == "{}")
+        #expect(HostPort.isFree(port))
+        #expect(try plugin.endpoint(life.endpoint)?.spec.ports == [])
+        let line = "ports of an internal network are not published endpoint=\(life.endpoint.abbreviated)"
+        #expect(log.lines.contains { $0.hasPrefix(line) }, "\(log.lines)")
+        #expect(try await life.revoke(plugin).text == "{}")
     }
 
     @Test func `gets another where somebody has it`() async throws {

@@ -96,6 +96,14 @@ import Testing
         #expect(egress("web", plugin) == [Rule(action: .allow)])
     }
 
+    @Test func `has its ports published while it is only taken for internal`() async throws {
+        let plugin = try await silent()
+        try await life(1).start(plugin)
+        #expect(try isInternal(life(1), plugin))
+        #expect(try await life(1).program(plugin, ports: #"[{"Proto":6,"Port":80,"HostPort":0}]"#).status == 200)
+        #expect(try plugin.endpoint(life(1).endpoint)?.spec.ports.map(\.port) == [80])
+    }
+
     @Test func `costs its endpoints one question, and one commit each`() async throws {
         let plugin = try await silent()
         plugin.engine.fallSilent(false)
