@@ -19,7 +19,9 @@ extension NetworkDriver {
         }
         let bindings = try PortBinding.bindings(in: request.options, families: endpoint.families)
         try await settleUnservable(bindings.filter { !$0.isServable }, of: endpoint, request)
-        let published = try await take(bindings.filter(\.isServable), for: request.endpointID)
+        let siblings = siblings(of: endpoint)
+        if PortBinding.isForIPv4Only(request.options) { try await leaveIPv4(siblings) }
+        let published = try await take(bindings.filter(\.isServable), for: request.endpointID, beside: siblings)
         do { try await setPublished(published, request.endpointID) } catch {
             await ports.release(request.endpointID)
             throw error
@@ -69,13 +71,28 @@ extension NetworkDriver {
         return container.map { $0.networks.count != 1 } ?? true
     }
 
+    /// The other endpoints of its container.
+    private func siblings(of endpoint: WorkloadEndpoint) -> Set<String> {
+        guard let sandbox = endpoint.sandbox else { return [] }
+        let container = replica.read { $0.endpoints(of: node, sandbox: sandbox) }
+        return Set(container.map(\.value.spec.endpoint)).subtracting([endpoint.spec.endpoint])
+    }
+
+    /// What endpoints publish of IPv4 is another's of their container from now on: an engine that takes their network
+    /// away does not ask that one again.
+    private func leaveIPv4(_ endpoints: Set<String>) async throws {
+        for (endpoint, rest) in await ports.leaveIPv4(endpoints) { try await setPublished(rest, endpoint) }
+    }
+
     /// Engines that were killed, and those whose words did not reach us, never give ports back: what stands in the way
     /// is looked at before anybody is refused.
-    private func take(_ bindings: [PortBinding], for endpointID: String) async throws -> [EndpointPort] {
+    private func take(
+        _ bindings: [PortBinding], for endpointID: String, beside siblings: Set<String>
+    ) async throws -> [EndpointPort] {
         await releaseStrayPorts()
-        do { return try await ports.take(bindings, for: endpointID) } catch {
+        do { return try await ports.take(bindings, for: endpointID, beside: siblings) } catch {
             guard try await removeGoneHolders(of: bindings, besides: endpointID) else { throw error }
-            return try await ports.take(bindings, for: endpointID)
+            return try await ports.take(bindings, for: endpointID, beside: siblings)
         }
     }
 

@@ -16,12 +16,21 @@ struct PortBinding: Hashable {
     /// The container's, never empty. In a family it lacks nothing is published, and nothing may listen: a client that
     /// tries `[::1]` first would hang there instead of going on to `127.0.0.1`.
     let families: [IPAddress.Family]
+    /// Whether another endpoint of the container serves IPv6.
+    var leavesIPv6 = false
+
+    /// True where a container's gateways for IPv4 and IPv6 are different endpoints and this request is for the first
+    /// (from engine 29 on; moby `daemon/libnetwork/drivers/remote`). The request for the second says nothing.
+    static func isForIPv4Only(_ options: [String: JSONValue]) -> Bool {
+        options["com.docker.network.driver.private.no_proxy_6to4"]?.bool == true
+    }
 
     /// The bindings in `com.docker.network.portmap`; malformed entries are refused.
     static func bindings(
         in options: [String: JSONValue], families: [IPAddress.Family]
     ) throws -> [PortBinding] {
-        try (options["com.docker.network.portmap"]?.array ?? []).map { entry in
+        let leavesIPv6 = isForIPv4Only(options)
+        return try (options["com.docker.network.portmap"]?.array ?? []).map { entry in
             guard let proto = entry.byte("Proto"), let port = entry.port("Port") else {
                 throw PluginError("the engine sent a port mapping without protocol or port")
             }
@@ -32,7 +41,7 @@ struct PortBinding: Hashable {
             let last = max(first, entry.port("HostPortEnd") ?? first)
             let binding = PortBinding(
                 protocolNumber: proto, port: port, hostIP: entry["HostIP"]?.string ?? "", hostPorts: first...last,
-                families: families)
+                families: families, leavesIPv6: leavesIPv6)
             try binding.checkHostAddress()
             return binding
         }
@@ -54,6 +63,10 @@ struct PortBinding: Hashable {
     var hostAddress: IPAddress? { IPAddress(hostIP) }
     /// Whether the container has an address of the same family as the host's.
     var isServable: Bool { hostAddress.map { families.contains($0.family) } ?? true }
+    /// Those in which this endpoint serves it, as far as no other of its container does.
+    var servedFamilies: [IPAddress.Family] {
+        (hostAddress.map { [$0.family] } ?? families).filter { !leavesIPv6 || $0 == .v4 }
+    }
     /// For bindings to one address: the container's port, and that address.
     var words: String {
         let place = hostAddress?.family == .v6 ? "[\(hostIP)]" : hostIP
@@ -76,32 +89,61 @@ extension JSONValue {
 /// next container that wants it is refused.
 actor PortReservations {
     private struct Reservation {
-        let port: EndpointPort
-        let sockets: [Int32]
+        var port: EndpointPort
+        /// By the family in which the port is served.
+        var sockets: [IPAddress.Family: Int32]
     }
 
     private var held: [String: [Reservation]] = [:]
 
     /// Takes the ports of `bindings` for an endpoint, or none of them. The same bindings again give the same ports.
-    func take(_ bindings: [PortBinding], for endpoint: String) throws -> [EndpointPort] {
-        var earlier = held[endpoint] ?? []
+    ///
+    /// - Parameter siblings: other endpoints of the container. In the families in which they serve a binding already,
+    ///   it is left to them; in another it gets the same port of the host.
+    func take(
+        _ bindings: [PortBinding], for endpoint: String, beside siblings: Set<String> = []
+    ) throws -> [EndpointPort] {
+        let before = held[endpoint] ?? []
+        var earlier = before
+        var others = siblings.map { held[$0] ?? [] }
         var taken: [Reservation] = []
-        var ports: [EndpointPort] = []
         do {
             for binding in bindings {
-                if let index = earlier.firstIndex(where: { binding.isMet(by: $0.port) }) {
-                    ports.append(earlier.remove(at: index).port)
-                } else {
-                    taken.append(try reserve(binding))
-                    ports.append(taken[taken.count - 1].port)
+                let own = earlier.take { binding.isMet(by: $0.port) }
+                var theirs: [Reservation] = []
+                for index in others.indices {
+                    if let match = others[index].take(where: { binding.isMet(by: $0.port) }) { theirs.append(match) }
                 }
+                if let reservation = try reserve(binding, own, beside: theirs) { taken.append(reservation) }
             }
         } catch {
-            close(taken)
+            close(taken, except: before)
             throw error
         }
-        held[endpoint, default: []] += taken
-        return ports
+        close(before, except: earlier + taken)
+        held[endpoint] = earlier + taken
+        return taken.map(\.port)
+    }
+
+    /// Makes endpoints leave IPv4 to another one of their container.
+    ///
+    /// - Returns: the ports that remain, of each that had some.
+    func leaveIPv4(_ endpoints: Set<String>) -> [String: [EndpointPort]] {
+        var remaining: [String: [EndpointPort]] = [:]
+        for endpoint in endpoints {
+            let before = held[endpoint] ?? []
+            guard before.contains(where: { $0.sockets[.v4] != nil }) else { continue }
+            let after = before.compactMap { reservation -> Reservation? in
+                var rest = reservation
+                rest.sockets[.v4] = nil
+                if (rest.port.hostIP ?? "").isEmpty { rest.port.hostIP = "::" }
+                return rest.sockets.isEmpty ? nil : rest
+            }
+            close(before, except: after)
+            held[endpoint] = after
+            remaining[endpoint] = after.map(\.port)
+        }
+        return remaining
     }
 
     /// Takes ports again that were published before this process started.
@@ -115,7 +157,7 @@ actor PortReservations {
                 protocolNumber: number, port: port.port, hostIP: port.hostIP ?? "", hostPorts: host...host,
                 families: families)
             do throws(PortUnavailable) {
-                let sockets = try bind(binding, to: host)
+                let sockets = try bind(binding, binding.servedFamilies, to: host)
                 held[endpoint, default: []].append(Reservation(port: port, sockets: sockets))
             } catch {
                 failures.append(error)
@@ -131,19 +173,35 @@ actor PortReservations {
 
     func release(_ endpoint: String) { close(held.removeValue(forKey: endpoint) ?? []) }
 
-    private func close(_ reservations: [Reservation]) {
-        for socket in reservations.flatMap(\.sockets) { Glibc.close(socket) }
+    /// Closes sockets that none of `others` has too.
+    private func close(_ reservations: [Reservation], except others: [Reservation] = []) {
+        let kept = Set(others.flatMap { Array($0.sockets.values) })
+        for socket in reservations.flatMap({ Array($0.sockets.values) }) where !kept.contains(socket) {
+            Glibc.close(socket)
+        }
     }
 
-    private func reserve(_ binding: PortBinding) throws -> Reservation {
+    /// - Parameters:
+    ///   - own: what the endpoint has of the binding already.
+    ///   - others: what its container's other endpoints have of it.
+    /// - Returns: what the endpoint has of it from now on; `nil` where the others serve all of it.
+    private func reserve(
+        _ binding: PortBinding, _ own: Reservation?, beside others: [Reservation]
+    ) throws -> Reservation? {
+        let families = binding.servedFamilies.filter { family in
+            own?.sockets[family] != nil || !others.contains { $0.sockets[family] != nil }
+        }
+        let kept = (own?.sockets ?? [:]).filter { families.contains($0.key) }
+        let agreed = (own ?? others.first)?.port.hostPort
         var lastError: any Error = PluginError("no port to publish")
-        for candidate in binding.hostPorts {
+        for candidate in agreed.map({ $0...$0 }) ?? binding.hostPorts {
             do {
-                let sockets = try bind(binding, to: candidate)
+                let sockets = try bind(
+                    binding, families, to: candidate, having: kept, isServedElsewhere: !others.isEmpty)
+                guard let socket = sockets.values.first else { return nil }
                 let port = EndpointPort(
-                    protocol: binding.transport, port: binding.port,
-                    hostPort: sockets.first.flatMap(Self.port) ?? candidate,
-                    hostIP: binding.hostIP.isEmpty ? nil : binding.hostIP)
+                    protocol: binding.transport, port: binding.port, hostPort: Self.port(of: socket) ?? candidate,
+                    hostIP: binding.recordedHostIP(families))
                 return Reservation(port: port, sockets: sockets)
             } catch {
                 lastError = error
@@ -152,19 +210,26 @@ actor PortReservations {
         throw lastError
     }
 
-    /// One socket per family the binding covers. The second family may be missing on the host.
-    private func bind(_ binding: PortBinding, to port: UInt16) throws(PortUnavailable) -> [Int32] {
-        if let address = binding.hostAddress { return [try open(binding, address, port)] }
-        let anywhere = binding.families.map { IPAddress(family: $0, value: 0) }
-        let first = try open(binding, anywhere[0], port)
-        guard anywhere.count == 2 else { return [first] }
-        do throws(PortUnavailable) {
-            return [first, try open(binding, anywhere[1], Self.port(of: first) ?? port)]
-        } catch {
-            if error.isFamilyMissing { return [first] }
-            Glibc.close(first)
-            throw error
+    /// One socket for each of the families. One that the host lacks is left out where the port is served in another.
+    ///
+    /// - Parameter own: those that are there already, to which others are added.
+    private func bind(
+        _ binding: PortBinding, _ families: [IPAddress.Family], to port: UInt16,
+        having own: [IPAddress.Family: Int32] = [:], isServedElsewhere: Bool = false
+    ) throws(PortUnavailable) -> [IPAddress.Family: Int32] {
+        var sockets = own
+        for family in families where own[family] == nil {
+            let address = binding.hostAddress ?? IPAddress(family: family, value: 0)
+            let number = sockets.values.first.flatMap { Self.port(of: $0) } ?? port
+            do throws(PortUnavailable) {
+                sockets[family] = try open(binding, address, number)
+            } catch {
+                if error.isFamilyMissing, isServedElsewhere || !sockets.isEmpty { continue }
+                for (family, socket) in sockets where own[family] == nil { Glibc.close(socket) }
+                throw error
+            }
         }
+        return sockets
     }
 
     private func open(
@@ -224,10 +289,25 @@ extension PortBinding {
     }
 
     fileprivate func isMet(by port: EndpointPort) -> Bool {
-        guard port.port == self.port, port.protocol == transport, port.hostIP ?? "" == hostIP,
-            let host = port.hostPort
-        else { return false }
+        guard port.port == self.port, port.protocol == transport, let host = port.hostPort else { return false }
+        let place = port.hostIP ?? ""
+        // One of two families may be another endpoint's.
+        guard place == hostIP || hostIP.isEmpty && IPAddress(place)?.isUnspecified == true else { return false }
         return hostPorts == 0...0 || hostPorts.contains(host)
+    }
+
+    /// The host's address as the endpoint's record has it, where only `families` are served.
+    fileprivate func recordedHostIP(_ families: [IPAddress.Family]) -> String? {
+        guard hostIP.isEmpty else { return hostIP }
+        guard families.count == 1, families != self.families else { return nil }
+        return IPAddress(family: families[0], value: 0).description
+    }
+}
+
+extension Array {
+    /// The first element of this kind, which is removed.
+    fileprivate mutating func take(where isWanted: (Element) -> Bool) -> Element? {
+        firstIndex(where: isWanted).map { remove(at: $0) }
     }
 }
 

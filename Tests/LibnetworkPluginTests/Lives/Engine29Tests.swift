@@ -87,3 +87,147 @@ import Testing
         #expect(try await web(2).start(plugin) != addresses)
     }
 }
+
+/// What engine 29 asks of the two networks, in its order (moby 29 `Endpoint.updateExternalConnectivity`, `sbLeave`). It
+/// sends all ports to both.
+@Suite struct `A container with gateways for IPv4 and IPv6 on different networks` {
+    /// An IPv4 network, which `--gw-priority` puts first.
+    private let four = Life(1, network: dockerID(0xb1))
+    /// One of both families.
+    private let both: Life
+    private let six: Life
+
+    init() {
+        var both = Life(2, network: dockerID(0xed), pools: ["CalicoPoolIPv4", "CalicoPoolIPv6"])
+        var six = Life(3, network: dockerID(0x6), pools: ["CalicoPoolIPv6"])
+        both.sandbox = four.sandbox
+        six.sandbox = four.sandbox
+        self.both = both
+        self.six = six
+    }
+
+    private func binding(_ first: UInt16, _ last: UInt16? = nil, ip: String = "") -> String {
+        #"[{"Proto":6,"Port":80,"HostIP":"\#(ip)","HostPort":\#(first),"HostPortEnd":\#(last ?? first)}]"#
+    }
+
+    private func ports(_ life: Life, _ plugin: Plugin) throws -> [EndpointPort] {
+        try plugin.endpoint(life.endpoint)?.spec.ports ?? []
+    }
+
+    private func published(_ port: UInt16, on hostIP: String? = nil) -> [EndpointPort] {
+        [EndpointPort(protocol: .tcp, port: 80, hostPort: port, hostIP: hostIP)]
+    }
+
+    /// Joins both, in either order, and asks for the ports.
+    private func start(_ plugin: Plugin, _ bindings: String, startingWithBoth: Bool) async throws {
+        var replies: [Reply] = []
+        if startingWithBoth {
+            try await both.start(plugin)
+            replies.append(try await both.program(plugin, ports: bindings))
+            try await four.start(plugin)
+            // It is the gateway for IPv6 only now, which nothing says.
+            replies.append(try await both.program(plugin, ports: bindings))
+            replies.append(try await four.program(plugin, ports: bindings, leavesIPv6: true))
+        } else {
+            try await four.start(plugin)
+            replies.append(try await four.program(plugin, ports: bindings))
+            try await both.start(plugin)
+            replies.append(try await both.program(plugin, ports: bindings))
+        }
+        for reply in replies { #expect(reply.text == "{}") }
+    }
+
+    @Test(arguments: [false, true])
+    func `has its ports published by each in its family, whichever it joined first`(_ isBothFirst: Bool) async throws {
+        let plugin = try await Plugin.fresh()
+        let port = try HostPort.free()
+        try await start(plugin, binding(port), startingWithBoth: isBothFirst)
+        #expect(try ports(four, plugin) == published(port))
+        #expect(try ports(both, plugin) == published(port, on: "::"))
+    }
+
+    @Test(arguments: [false, true])
+    func `keeps them when it leaves the IPv4 network`(_ isBothFirst: Bool) async throws {
+        let plugin = try await Plugin.fresh()
+        let port = try HostPort.free()
+        try await start(plugin, binding(port), startingWithBoth: isBothFirst)
+        #expect(try await four.revoke(plugin).status == 200)
+        #expect(try await four.leave(plugin).status == 200)
+        #expect(HostPort.isFree(port))
+        #expect(try await both.program(plugin, ports: binding(port)).text == "{}")
+        #expect(try ports(both, plugin) == published(port))
+        #expect(!HostPort.isFree(port))
+        #expect(try await both.revoke(plugin).status == 200)
+        #expect(HostPort.isFree(port))
+    }
+
+    @Test(arguments: [false, true])
+    func `keeps those of IPv4 when it leaves the other network, though nobody asks again`(
+        _ isBothFirst: Bool
+    ) async throws {
+        let plugin = try await Plugin.fresh()
+        let port = try HostPort.free()
+        try await start(plugin, binding(port), startingWithBoth: isBothFirst)
+        #expect(try await both.revoke(plugin).status == 200)
+        #expect(try await both.leave(plugin).status == 200)
+        #expect(try ports(both, plugin) == [])
+        #expect(try ports(four, plugin) == published(port))
+        #expect(!HostPort.isFree(port))
+    }
+
+    @Test(arguments: [false, true])
+    func `has the same port in both families where any of several will do`(_ isBothFirst: Bool) async throws {
+        let plugin = try await Plugin.fresh()
+        let first = try HostPort.freeRange(3)
+        for bindings in [binding(0), binding(first, first + 2)] {
+            try await start(plugin, bindings, startingWithBoth: isBothFirst)
+            let port = try #require(try ports(four, plugin).first?.hostPort)
+            #expect(try ports(both, plugin) == published(port, on: "::"))
+            for life in [both, four] { #expect(try await life.deleteEndpoint(plugin).status == 200) }
+        }
+    }
+
+    @Test func `has a port of one address of the host published once`() async throws {
+        let plugin = try await Plugin.fresh()
+        let port = try HostPort.free()
+        try await start(plugin, binding(port, ip: "127.0.0.1"), startingWithBoth: false)
+        #expect(try ports(four, plugin) == published(port, on: "127.0.0.1"))
+        #expect(try ports(both, plugin) == [])
+    }
+
+    @Test func `leaves IPv6 to the network that is its gateway, also where the other has addresses of it`() async throws
+    {
+        let plugin = try await Plugin.fresh()
+        let port = try HostPort.free()
+        try await both.start(plugin)
+        #expect(try await both.program(plugin, ports: binding(port)).text == "{}")
+        try await six.start(plugin)
+        #expect(try await both.program(plugin, ports: binding(port), leavesIPv6: true).text == "{}")
+        #expect(try await six.program(plugin, ports: binding(port)).text == "{}")
+        #expect(try ports(both, plugin) == published(port, on: "0.0.0.0"))
+        #expect(try ports(six, plugin) == published(port))
+    }
+
+    @Test func `has its ports in its own way no more than another container's`() async throws {
+        let plugin = try await Plugin.fresh()
+        let port = try HostPort.free()
+        try await four.start(plugin)
+        #expect(try await four.program(plugin, ports: binding(port)).text == "{}")
+        let other = Life(4, network: dockerID(0xed), pools: ["CalicoPoolIPv4", "CalicoPoolIPv6"])
+        try await other.start(plugin)
+        let refusal = try await other.program(plugin, ports: binding(port)).refusal
+        #expect(refusal?.contains("cannot publish port \(port)/tcp") == true, "\(refusal ?? "")")
+    }
+
+    @Test func `has each family's ports taken again by a restarted plugin`() async throws {
+        let plugin = try await Plugin.fresh()
+        let port = try HostPort.free()
+        try await start(plugin, binding(port), startingWithBoth: false)
+        // What the kernel does when a process dies.
+        for life in [four, both] { await plugin.network.ports.release(life.endpoint) }
+        let next = try await plugin.restarted()
+        #expect(!HostPort.isFree(port))
+        #expect(try await both.program(next, ports: binding(port)).text == "{}")
+        #expect(try ports(both, next) == published(port, on: "::"))
+    }
+}

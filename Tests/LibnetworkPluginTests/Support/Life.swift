@@ -71,10 +71,12 @@ struct Life: Sendable {
             "NetworkDriver.Join", #"{\#(ids),"SandboxKey":"/var/run/docker/netns/\#(sandbox)","Options":{}}"#)
     }
 
-    func program(_ plugin: Plugin, ports: String = "[]") async throws -> Reply {
-        try await plugin.call(
+    /// - Parameter leavesIPv6: what engines from 29 on say where another endpoint is the container's IPv6 gateway.
+    func program(_ plugin: Plugin, ports: String = "[]", leavesIPv6: Bool = false) async throws -> Reply {
+        let flag = leavesIPv6 ? #","com.docker.network.driver.private.no_proxy_6to4":true"# : ""
+        return try await plugin.call(
             "NetworkDriver.ProgramExternalConnectivity",
-            #"{\#(ids),"Options":{"com.docker.network.portmap":\#(ports)}}"#)
+            #"{\#(ids),"Options":{"com.docker.network.portmap":\#(ports)\#(flag)}}"#)
     }
 
     func revoke(_ plugin: Plugin) async throws -> Reply {
