@@ -14,7 +14,7 @@ extension NetworkDriver {
         let identity = try identity(request.endpointID)
         let addresses = try self.addresses(of: request)
         let given = try self.mac(of: request)
-        let options = try NetworkOptions(endpoint: request.options)
+        let options = try NetworkOptions(endpoint: request.options, logger: logger)
         var known = try await knownNetwork(request.networkID)
         if known.isProvisional, request.isOfOpenNetwork { known.isInternal = false }
         let key = try identity.key()

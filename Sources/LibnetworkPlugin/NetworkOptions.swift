@@ -43,18 +43,29 @@ struct NetworkOptions {
         for (key, value) in options { _ = try? take(key, value) }
     }
 
-    /// Driver options of one endpoint: other keys there belong to the engine or to other drivers.
+    /// Driver options of one endpoint. Keys that are not Calico's are accepted there, because they may be meant for the
+    /// driver of another of the container's networks; the log says that they have no effect on this one.
     ///
     /// - Throws: naming every option that is not known, or the one that is malformed.
-    init(endpoint options: [String: JSONValue]) throws {
-        let ours = options.filter { $0.key.hasPrefix("org.projectcalico.") }.sorted { $0.key < $1.key }
+    init(endpoint options: [String: JSONValue], logger: Logger) throws {
+        let keys = OptionKeys([Self.profileKey], prefix: Self.labelPrefix)
+        let isOurs = { (key: String) in key.hasPrefix("org.projectcalico.") }
+        let ours = options.filter { isOurs($0.key) }.sorted { $0.key < $1.key }
         let unknown = try ours.filter { try $0.key == Self.poolKey || !take($0.key, $0.value.optionText) }.map(\.key)
         guard unknown.isEmpty else {
-            let keys = OptionKeys([Self.profileKey], prefix: Self.labelPrefix)
             throw PluginError(
                 "\(Self.refusal(of: "endpoint option", count: unknown.count)) \(keys.refusal(of: unknown))")
         }
+        let others = options.keys.filter { !isOurs($0) && !Self.engineKeys.contains($0) }
+        keys.ignore(others, in: "endpoint option", logger)
     }
+
+    /// What engines put among an endpoint's driver options, or carry out themselves.
+    private static let engineKeys: Set = [
+        "com.docker.network.portmap", "com.docker.network.endpoint.exposedports",
+        "com.docker.network.endpoint.macaddress", "com.docker.network.endpoint.dnsservers",
+        "com.docker.network.endpoint.sysctls",
+    ]
 
     /// The Go plugin said it so.
     private static func refusal(of noun: String, count: Int) -> String {

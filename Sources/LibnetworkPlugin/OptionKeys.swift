@@ -34,14 +34,19 @@ struct OptionKeys {
     /// - Throws: naming all others.
     func settle(_ unknown: [String], in place: String, refusal: (Int) -> String, _ logger: Logger) throws {
         let isDockers = { (key: String) in key.hasPrefix("com.docker.network.") }
-        for key in unknown.filter(isDockers).sorted() {
-            var metadata: Logger.Metadata = ["option": "\(key)"]
-            metadata["nearest"] = nearest(to: key).map { "\($0)" }
-            logger.info("\(place) has no effect here", metadata: metadata)
-        }
+        ignore(unknown.filter(isDockers), in: place, logger)
         let others = unknown.filter { !isDockers($0) }
         guard others.isEmpty else {
             throw PluginError("\(refusal(others.count)) \(self.refusal(of: others))")
+        }
+    }
+
+    /// Logs keys that are accepted and have no effect.
+    func ignore(_ unknown: [String], in place: String, _ logger: Logger) {
+        for key in unknown.sorted() {
+            var metadata: Logger.Metadata = ["option": "\(key)"]
+            metadata["nearest"] = nearest(to: key).map { "\($0)" }
+            logger.info("\(place) has no effect here", metadata: metadata)
         }
     }
 

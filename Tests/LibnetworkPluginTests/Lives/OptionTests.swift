@@ -59,6 +59,7 @@ import Testing
     @Test(arguments: [
         ("org.projectcalico.profile", "team"), ("org.projectcalico.label.tier", "front"),
         ("com.docker.network.endpoint.sysctls", "net.ipv4.conf.IFNAME.log_martians=1"), ("whatever", "x"),
+        ("com.docker.network.endpoint.ifname", "eth7"), ("com.docker.network.driver.mtu", "1400"),
     ])
     func `an endpoint takes`(_ key: String, _ value: String) async throws {
         let plugin = try await Plugin.fresh()
@@ -90,6 +91,27 @@ import Testing
             "org.projectcalico.lable.tier (do you mean org.projectcalico.label.tier?), org.projectcalico.pool, "
             + "org.projectcalico.profil (do you mean org.projectcalico.profile?); it knows"
         #expect(reply.refusal?.contains("does not support the endpoint options \(words)") == true, "\(reply)")
+    }
+
+    @Test func `an endpoint's options that are not Calico's have no effect, and the log says so`() async throws {
+        let log = RecordedLog()
+        let plugin = try await Plugin.fresh(logger: log.logger)
+        let options = #"""
+            {"com.docker.network.endpoint.ifname":"eth7","com.docker.network.driver.mtu":"1400","profile":"team",
+            "whatever":"x","org.projectcalico.profile":"team","com.docker.network.portmap":[],
+            "com.docker.network.endpoint.exposedports":[],"com.docker.network.endpoint.macaddress":"AkKsEQAC",
+            "com.docker.network.endpoint.dnsservers":["8.8.8.8"],
+            "com.docker.network.endpoint.sysctls":"net.ipv4.conf.IFNAME.log_martians=1"}
+            """#
+        let reply = try await plugin.call("NetworkDriver.CreateEndpoint", Sample.endpoint(options: options))
+        #expect(reply.status == 200, "\(reply)")
+        #expect(
+            log.lines.filter { $0.contains("has no effect here") } == [
+                "endpoint option has no effect here option=com.docker.network.driver.mtu",
+                "endpoint option has no effect here option=com.docker.network.endpoint.ifname",
+                "endpoint option has no effect here nearest=org.projectcalico.profile option=profile",
+                "endpoint option has no effect here option=whatever",
+            ])
     }
 
     @Test func `unknown options of Docker's own have no effect, and the log says so`() async throws {
