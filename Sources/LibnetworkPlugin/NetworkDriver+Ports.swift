@@ -91,9 +91,23 @@ extension NetworkDriver {
     ) async throws -> [EndpointPort] {
         await releaseStrayPorts()
         do { return try await ports.take(bindings, for: endpointID, beside: siblings) } catch {
-            guard try await removeGoneHolders(of: bindings, besides: endpointID) else { throw error }
-            return try await ports.take(bindings, for: endpointID, beside: siblings)
+            guard try await removeGoneHolders(of: bindings, besides: endpointID) else {
+                throw naming(error, besides: endpointID)
+            }
         }
+        do { return try await ports.take(bindings, for: endpointID, beside: siblings) } catch {
+            throw naming(error, besides: endpointID)
+        }
+    }
+
+    /// The refusal of a port with the endpoint that has it, where one of this node's does: `docker ps` does not tell.
+    private func naming(_ error: any Error, besides endpointID: String) -> any Error {
+        guard var refusal = error as? PortUnavailable else { return error }
+        let holder = publishingEndpoints().first { [refusal] endpoint in
+            endpoint.spec.endpoint != endpointID && endpoint.spec.ports.contains { refusal.isDue(to: $0) }
+        }
+        refusal.holder = holder.map { EndpointWords(endpoint: $0).text }
+        return refusal
     }
 
     /// Gives back the ports of endpoints that are no more.

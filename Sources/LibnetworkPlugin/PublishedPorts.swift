@@ -268,16 +268,40 @@ actor PortReservations {
 
 /// A host port that cannot be had.
 struct PortUnavailable: Error, CustomStringConvertible {
-    let description: String
-    /// IPv6, or the protocol over it, is not there: nobody can use the port that way.
-    let isFamilyMissing: Bool
+    private let transport: ProtocolMatch
+    private let address: IPAddress
+    private let port: UInt16
+    /// The kernel's, `errno`.
+    private let code: Int32
+    /// Who has the port, in words.
+    var holder: String?
 
     fileprivate init(_ binding: PortBinding, _ address: IPAddress, _ port: UInt16, code: Int32) {
+        transport = binding.transport
+        self.address = address
+        self.port = port
+        self.code = code
+    }
+
+    /// IPv6, or the protocol over it, is not there: nobody can use the port that way.
+    var isFamilyMissing: Bool { [EAFNOSUPPORT, EADDRNOTAVAIL, EPROTONOSUPPORT].contains(code) }
+
+    /// Whether who publishes `other` has this port.
+    func isDue(to other: EndpointPort) -> Bool {
+        guard code == EADDRINUSE, other.hostPort == port, other.protocol == transport else { return false }
+        guard let place = IPAddress(other.hostIP ?? "") else { return true }
+        return place.family == address.family && (place.isUnspecified || address.isUnspecified || place == address)
+    }
+
+    var description: String {
         let place = address.isUnspecified ? "this host" : address.description
-        description =
-            "cannot publish port \(port)/\(binding.transport.text) on \(place): \(String(cString: strerror(code)))"
-            + (code == EADDRINUSE ? "; another program or container uses it" : "")
-        isFamilyMissing = [EAFNOSUPPORT, EADDRNOTAVAIL, EPROTONOSUPPORT].contains(code)
+        return "cannot publish port \(port)/\(transport.text) on \(place): \(String(cString: strerror(code)))"
+            + (code == EADDRINUSE ? "; \(use)" : "")
+    }
+
+    private var use: String {
+        if let holder { return "\(holder) uses it" }
+        return "another program or container uses it; to find out which: ss -lntup 'sport = :\(port)'"
     }
 }
 

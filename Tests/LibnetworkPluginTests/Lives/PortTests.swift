@@ -93,9 +93,47 @@ import Testing
         defer { close(program) }
         let reply = try await life.program(plugin, ports: "[\(binding(free)),\(binding(busy, container: 81))]")
         #expect(reply.refusal?.contains("cannot publish port \(busy)/tcp on this host") == true, "\(reply)")
-        #expect(reply.refusal?.contains("another program or container uses it") == true)
+        let remedy = "another program or container uses it; to find out which: ss -lntup 'sport = :\(busy)'"
+        #expect(reply.refusal?.contains(remedy) == true)
         #expect(HostPort.isFree(free))
         #expect(try ports(life, plugin) == [])
+    }
+
+    @Test(arguments: [("", "this host"), ("127.0.0.1", "127.0.0.1")])
+    func `a port that another container publishes is refused with the container's name`(
+        _ ip: String, _ place: String
+    ) async throws {
+        let plugin = try await Plugin.fresh()
+        var (holder, other, next) = (Life(1), Life(2), Life(3))
+        holder.container = "web"
+        other.container = "shop"
+        next.container = "web-2"
+        let (elsewhere, port) = (try HostPort.free(), try HostPort.free())
+        for (life, number) in [(other, elsewhere), (holder, port)] {
+            try await life.start(plugin)
+            #expect(try await life.program(plugin, ports: "[\(binding(number))]").status == 200)
+        }
+        try await next.start(plugin)
+        let reply = try await next.program(plugin, ports: "[\(binding(port, ip: ip))]")
+        let words =
+            "cannot publish port \(port)/tcp on \(place): Address already in use; container web, endpoint "
+            + "\(holder.endpoint.abbreviated) on node host-1 uses it"
+        #expect(reply.refusal?.hasSuffix(words) == true, "\(reply)")
+    }
+
+    @Test func `a port of another address or protocol is not what a refusal names`() async throws {
+        let plugin = try await Plugin.fresh()
+        let (holder, next) = (Life(1), Life(2))
+        let port = try HostPort.free()
+        let udp = #"{"Proto":17,"Port":53,"HostPort":\#(port)}"#
+        let local = binding(port, ip: "127.0.0.2")
+        try await holder.start(plugin)
+        #expect(try await holder.program(plugin, ports: "[\(udp),\(local)]").status == 200)
+        let program = try HostPort.occupy(port, on: "127.0.0.1")
+        defer { close(program) }
+        try await next.start(plugin)
+        let reply = try await next.program(plugin, ports: "[\(binding(port, ip: "127.0.0.1"))]")
+        #expect(reply.refusal?.contains("; another program or container uses it") == true, "\(reply)")
     }
 
     @Test func `a range gives its first free port`() async throws {

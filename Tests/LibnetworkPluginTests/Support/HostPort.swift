@@ -32,7 +32,9 @@ enum HostPort {
     struct Busy: Error {}
 
     /// Another program's listener on the port, until it is closed.
-    static func occupy(_ port: UInt16) throws -> Int32 { try bound(port) }
+    static func occupy(_ port: UInt16, on address: String = "0.0.0.0") throws -> Int32 {
+        try bound(port, on: address)
+    }
 
     static func isFree(_ port: UInt16) -> Bool {
         guard let descriptor = try? occupy(port) else { return false }
@@ -40,12 +42,15 @@ enum HostPort {
         return true
     }
 
-    private static func bound(_ port: UInt16, _ kind: __socket_type = SOCK_STREAM) throws -> Int32 {
+    private static func bound(
+        _ port: UInt16, _ kind: __socket_type = SOCK_STREAM, on host: String = "0.0.0.0"
+    ) throws -> Int32 {
         let descriptor = socket(AF_INET, Int32(kind.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         try #require(descriptor >= 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = inet_addr(host)
         let isBound = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
