@@ -60,6 +60,8 @@ extension SystemTests.Connectivity {
         // By a name that so far only the engine knows.
         let shown = try await lab.run("calico-libnetwork endpoint show \(first.name)")
         #expect(shown.contains("9053->53/udp") && shown.contains("\(ephemeral)->80/tcp"), "\(shown)")
+        let table = try await lab.run("calico-libnetwork endpoint list")
+        #expect(table.contains("PORTS") && table.contains("9053->53/udp"), "\(table)")
     }
 
     @Test func `a published port goes with its container, also where the engine is killed`() async throws {

@@ -119,7 +119,7 @@ struct EndpointCommand: AsyncParsableCommand {
                     ("NETWORK", { $0.networkName ?? $0.network.map { String($0.prefix(12)) } ?? "-" }),
                     ("NODE", \.node), ("ADDRESSES", { $0.addresses.joined(separator: ",") }),
                     ("MAC", { $0.mac ?? "-" }), ("INTERFACE", \.interface),
-                    ("PROFILES", { $0.profiles.joined(separator: ",") }),
+                    ("PROFILES", { $0.profiles.joined(separator: ",") }), ("PORTS", { $0.ports.words ?? "-" }),
                 ])
         }
     }
