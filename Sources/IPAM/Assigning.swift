@@ -90,6 +90,6 @@ extension AllocationPlan {
         return .exhausted(
             pools: request.scope.range.map { [$0] } ?? pools.map(\.spec.cidr), node: node, blocks: existing.count,
             foreignBlocks: existing.count { block($0)?.isAffine(to: node) == false },
-            isStrict: configuration.strictAffinity)
+            isStrict: configuration.strictAffinity, isAnyPool: request.scope == .anyPool)
     }
 }

@@ -8,7 +8,8 @@ public import Datastore
 /// Why an address could not be had. Each text is meant for the person at `docker run`.
 public enum IPAMError: Error, CustomStringConvertible {
     case unknownPool(name: String, known: [String])
-    case poolDisabled(String)
+    /// - Parameter others: pools of its family that serve.
+    case poolDisabled(String, others: [String])
     case noPool(family: IPAddress.Family, node: String)
     case noPoolForUse(String, node: String)
     case notInPool(IPAddress, known: [CIDR])
@@ -21,7 +22,9 @@ public enum IPAMError: Error, CustomStringConvertible {
     case overlap(IPAddress, block: CIDR)
     case blockLimit(Int, node: String)
     case blocksNotAllocated(node: String)
-    case exhausted(pools: [CIDR], node: String, blocks: Int, foreignBlocks: Int, isStrict: Bool)
+    /// - Parameter isAnyPool: whether a further pool would serve at once.
+    case exhausted(
+        pools: [CIDR], node: String, blocks: Int, foreignBlocks: Int, isStrict: Bool, isAnyPool: Bool)
     case contention(attempts: Int)
     case unreadable(Key, String)
     case locked
@@ -32,12 +35,15 @@ public enum IPAMError: Error, CustomStringConvertible {
         switch self {
         case .unknownPool(let name, let known):
             "there is no IP pool \(name); the pools are \(known.isEmpty ? "none" : known.joined(separator: ", ")). "
-                + "Create one with: calico-libnetwork pool create NAME --cidr CIDR"
-        case .poolDisabled(let name): "IP pool \(name) is disabled; no new addresses come from it"
+                + "Create one with: \(Self.creation)"
+        case .poolDisabled(let name, let others):
+            "IP pool \(name) is disabled; no new addresses come from it. "
+                + "Enable it with: calico-libnetwork pool enable \(name); "
+                + "the other enabled pools are \(others.isEmpty ? "none" : others.joined(separator: ", "))"
         case .noPool(let family, let node):
-            "no configured \(family.name) pool is enabled for node \(node). "
-                + "Create one with: calico-libnetwork pool create NAME --cidr CIDR"
-        case .noPoolForUse(let use, let node): "no pool for node \(node) allows the use \(use)"
+            "no configured \(family.name) pool is enabled for node \(node). Create one with: \(Self.creation)"
+        case .noPoolForUse(let use, let node):
+            "no pool for node \(node) allows the use \(use). Create one that does with: \(Self.creation)"
         case .notInPool(let address, let known):
             "\(address) is not in a configured and enabled IP pool; the pools are \(known.list)"
         case .outsideSubnet(let address, let subnet): "\(address) is not in this network's subnet \(subnet)"
@@ -58,9 +64,10 @@ public enum IPAMError: Error, CustomStringConvertible {
         case .blocksNotAllocated(let node):
             "the blocks of node \(node) are full and the IPAM configuration forbids claiming new ones "
                 + "(auto_allocate_blocks is false)"
-        case .exhausted(let pools, let node, let blocks, let foreign, let isStrict):
+        case .exhausted(let pools, let node, let blocks, let foreign, let isStrict, let isAnyPool):
             "no free address for node \(node) in \(pools.list): of \(blocks) blocks \(foreign) belong to other hosts"
                 + (isStrict ? ", and strict affinity forbids borrowing from them" : " and all are full")
+                + Self.relief(isAnyPool)
         case .contention(let attempts):
             "gave up after \(attempts) attempts: others kept changing the same values; try again"
         case .unreadable(let key, let reason): "\(key) cannot be read, so it is left alone: \(reason)"
@@ -70,6 +77,12 @@ public enum IPAMError: Error, CustomStringConvertible {
         case .abandoned: "the request was given up before it was carried out"
         case .store(let error): error.description
         }
+    }
+
+    private static let creation = "calico-libnetwork pool create NAME --cidr CIDR"
+
+    private static func relief(_ isAnyPool: Bool) -> String {
+        ". Remove containers, or create a pool\(isAnyPool ? "" : ", and the network anew on it,") with: \(creation)"
     }
 }
 

@@ -94,7 +94,7 @@ struct PoolSelection {
         guard let pool = state.pools[name]?.value else {
             throw .unknownPool(name: name, known: state.pools.keys.sorted())
         }
-        guard pool.isAllocatable else { throw .poolDisabled(name) }
+        guard pool.isAllocatable else { throw .poolDisabled(name, others: names(pool.family)) }
         guard pool.spec.allows(use: Self.use) else { throw .noPoolForUse(Self.use, node: node) }
         return pool
     }

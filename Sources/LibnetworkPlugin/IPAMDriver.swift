@@ -117,7 +117,12 @@ public struct IPAMDriver: Sendable {
     }
 
     func usable(_ pool: IPPool) throws -> IPPool {
-        guard pool.isAllocatable else { throw IPAMError.poolDisabled(pool.name) }
+        guard pool.isAllocatable else {
+            let others = replica.read { state in
+                state.poolsInOrder.filter { $0.isAllocatable && $0.spec.family == pool.spec.family }.map(\.name)
+            }
+            throw IPAMError.poolDisabled(pool.name, others: others)
+        }
         return pool
     }
 

@@ -90,7 +90,9 @@ struct NetworkOptions {
             interfacePrefix = value
         case Self.profileKey:
             guard value == "none" || Validation.isResourceName(value) else {
-                throw PluginError("\(key)=\(value) is not a profile name")
+                throw PluginError(
+                    "\(key)=\(value) is not a profile name: that is none, or up to 253 lower-case letters, digits, '-' and "
+                        + "'.', with a letter or digit at both ends and on both sides of each '.'")
             }
             profile = value
         case Self.poolKey: pools = try PoolNames(value).names

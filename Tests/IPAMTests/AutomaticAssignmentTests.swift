@@ -210,6 +210,13 @@ import Testing
         var texts: [String] = []
         for _ in 0..<4 { texts.append(try await host.assign().description) }
         #expect(texts == ["10.1.0.0", "10.1.0.1", "10.2.0.0", "10.2.0.1"])
+        let words =
+            "no free address for node host-1 in 10.1.0.0/31, 10.2.0.0/31: of 2 blocks 0 belong to other hosts and all are "
+            + "full. Remove containers, or create a pool"
+        let create = "with: calico-libnetwork pool create NAME --cidr CIDR"
+        #expect(await failure { try await host.assign() } == "\(words) \(create)")
+        let named = await failure { try await host.assign(from: .pools(["pool1", "pool2"])) }
+        #expect(named == "\(words), and the network anew on it, \(create)")
     }
 
     @Test func `by name ignores selectors and Manual, but not disabled or other uses`() async throws {
@@ -224,9 +231,14 @@ import Testing
         let host = try await cluster.host()
         let from = { AddressScope.pool(name: $0, subnet: nil, range: nil) }
         #expect(CIDR("10.1.0.0/24")!.contains(try await host.assign(from: from("a"))))
-        #expect(await failure { try await host.assign(from: from("off")) }.contains("disabled"))
-        #expect(await failure { try await host.assign(from: from("lb")) }.contains("Workload"))
-        #expect(await failure { try await host.assign(from: from("small")) } != "no error")
+        #expect(await failure { try await host.assign(from: from("small")) }.contains("disabled"))
+        let off = await failure { try await host.assign(from: from("off")) }
+        #expect(off.hasPrefix("IP pool off is disabled; no new addresses come from it. "))
+        #expect(off.hasSuffix("calico-libnetwork pool enable off; the other enabled pools are a, lb"), "\(off)")
+        let create = "calico-libnetwork pool create NAME --cidr CIDR"
+        #expect(
+            await failure { try await host.assign(from: from("lb")) }
+                == "no pool for node host-1 allows the use Workload. Create one that does with: \(create)")
         #expect(await failure { try await host.assign(from: from("gone")) }.contains("a, lb, off"))
         #expect(await failure { try await host.assign("h", .v6, from: from("a")) } != "no error")
         #expect(await failure { try await host.assign() }.contains("Workload"))

@@ -31,7 +31,7 @@ import Testing
         ("com.docker.network.driver.mtu", "", "is not an MTU"),
         ("com.docker.network.container_iface_prefix", "", "is not an interface prefix of 1 to 12"),
         ("com.docker.network.container_iface_prefix", "a/b", "is not an interface prefix"),
-        ("org.projectcalico.profile", "Team", "is not a profile name"),
+        ("org.projectcalico.profile", "Team", "is not a profile name: that is none, or up to 253 lower-case letters,"),
         ("org.projectcalico.pool", "", "\"\" is not a pool's name"),
         ("org.projectcalico.pool", "p4,,p6", "\"\" is not a pool's name"),
         ("org.projectcalico.profil", "x", "org.projectcalico.profil (do you mean org.projectcalico.profile?)"),
@@ -222,6 +222,21 @@ import Testing
         _ = try await plugin.store.commit(.init(writes: [.delete(Key.resource(IPPoolSpec.self, name: "green"))]))
         await plugin.replica.refresh()
         #expect(try await Life(2).requestAddress(id, plugin).status == 500)
+    }
+
+    @Test func `a subnet in one that is switched off is refused with what to do`() async throws {
+        let plugin = try await Plugin.fresh(pools: Self.pools)
+        var pool = IPPool(
+            metadata: ResourceMetadata(name: "off").asCreated(),
+            spec: IPPoolSpec(cidr: try #require(CIDR("10.67.0.0/24"))))
+        pool.spec.disabled = true
+        _ = try await plugin.store.commit(.init(writes: [.put(pool.key, pool)]))
+        await plugin.replica.refresh()
+        let reply = try await plugin.call("IpamDriver.RequestPool", Sample.pool("10.67.0.0/24"))
+        let words =
+            "IP pool off is disabled; no new addresses come from it. Enable it with: calico-libnetwork pool enable off; "
+            + "the other enabled pools are blue, green, p4"
+        #expect(reply.refusal == words, "\(reply)")
     }
 
     @Test func `a particular address lies in one of them or is refused`() async throws {
