@@ -27,15 +27,16 @@ func withDeadline<Success: Sendable>(
     // An event loop keeps its timers without a system call each; `Task.sleep` wakes a thread for its own.
     let loop = executor?.loop ?? MultiThreadedEventLoopGroup.singleton.any()
     let timer = loop.scheduleTask(in: .init(limit)) {
-        work.cancel()
+        // In this order: cancelled, the operation may at once fail with a reason that is not the real one.
         race.finish(.failure(DeadlineExceeded()))
+        work.cancel()
     }
     defer { timer.cancel() }
     return try await withTaskCancellationHandler {
         try await race.outcome()
     } onCancel: {
-        work.cancel()
         race.finish(.failure(CancellationError()))
+        work.cancel()
     }
 }
 

@@ -224,23 +224,33 @@ extension ClusterState {
         return transaction
     }
 
-    /// The end of a profile that goes with the last network and endpoint that use it; only of one that we made.
+    /// The end of a profile that goes with the last network and endpoint that use it; only of one that we made. Where one
+    /// still uses it, the proof that it does: it may be ending at this moment, and would leave the profile to us.
     func removing(_ name: String, besidesNetwork network: String? = nil, besidesEndpoints others: Set<Key> = [])
         -> Transaction
     {
-        guard let profile = profiles[name], profile.value.isOurs,
-            !networks.values.contains(where: { $0.value.id != network && $0.value.profile == name }),
-            !endpoints.contains(where: { !others.contains($0.key) && $0.value.value.ownProfiles.contains(name) })
-        else { return Transaction() }
+        guard let profile = profiles[name], profile.value.isOurs else { return Transaction() }
+        if let user = networks.values.first(where: { $0.value.id != network && $0.value.profile == name }) {
+            return Transaction(if: [.unchanged(user.value.key, since: user.revision)])
+        }
+        if let (key, user) = endpoints.first(where: { key, endpoint in
+            !others.contains(key) && endpoint.value.ownProfiles.contains(name)
+        }) {
+            return Transaction(if: [.unchanged(key, since: user.revision)])
+        }
         let key = profile.value.key
         return Transaction(if: [.unchanged(key, since: profile.revision)], writes: [.delete(key)])
     }
 
-    /// An endpoint that outlived its network, after a crash, kept the network's profile: it goes with it.
+    /// An endpoint that outlived its network, after a crash, kept the network's profile: it goes with it. A network that
+    /// is there must still be when the endpoint ends.
     func removingProfiles(
         withLast endpoint: WorkloadEndpoint, _ sightings: inout ProfileSightings
     ) -> Transaction {
-        guard let network = endpoint.networkID, networks[network] == nil else { return Transaction() }
+        guard let id = endpoint.networkID else { return Transaction() }
+        if let network = networks[id] {
+            return Transaction(if: [.unchanged(network.value.key, since: network.revision)])
+        }
         var transaction = Transaction()
         for name in endpoint.spec.profiles where sightings.isUnchanged(name, in: self) {
             transaction.merge(removing(name, besidesEndpoints: [endpoint.key]))

@@ -105,25 +105,28 @@ final class Connections: Sendable {
     /// The last requests: each connection ends once it has none.
     func quiesce() { tell(ChannelShouldQuiesceEvent()) }
 
-    /// What is still under way then is refused, and what takes no refusal is cut off.
+    /// What is still under way after `grace` is refused, and who does not read the refusal is cut off.
     func end(within grace: Duration) {
         executor.loop.scheduleTask(in: .init(grace)) { [self] in
-            for request in state.withLock({ Array($0.requests.values) }) { request.cancel() }
+            let requests = requests
+            for request in requests { request.cancel() }
             tell(GiveUpEvent())
-        }
-        executor.loop.scheduleTask(in: .init(grace + .milliseconds(300))) { [self] in
-            for channel in channels { channel.close(promise: nil) }
+            Task {
+                for request in requests { await request.value }
+                executor.loop.scheduleTask(in: .milliseconds(300)) { self.tell(GiveUpEvent()) }
+            }
         }
     }
 
     func ended() async {
         for channel in channels { try? await channel.closeFuture.get() }
-        for request in state.withLock({ Array($0.requests.values) }) { await request.value }
+        for request in requests { await request.value }
     }
 
     private func tell(_ event: some Sendable) {
         for channel in channels { channel.pipeline.fireUserInboundEventTriggered(event) }
     }
 
+    private var requests: [Task<Void, Never>] { state.withLock { Array($0.requests.values) } }
     private var channels: [any Channel] { state.withLock { Array($0.channels.values) } }
 }

@@ -81,7 +81,7 @@ extension ConformanceCase {
                 Sample.endpoint(options: #"{"com.docker.network.portmap":[\#(portMap)]}"#), .answered)),
         .init(
             15, "while the datastore hangs a request fails within the deadline, and later ones succeed",
-            limit: .seconds(2),
+            limit: .seconds(6),
             .check { plugin async throws in
                 plugin.faults.hang()
                 let start = ContinuousClock.now

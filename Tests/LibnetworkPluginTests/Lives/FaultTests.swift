@@ -128,7 +128,7 @@ import Testing
     @Test func `a network that cannot be written in time is refused, and goes again when it was written too late`()
         async throws
     {
-        let plugin = try await Plugin.fresh(limit: .milliseconds(200))
+        let plugin = try await Plugin.fresh(limit: .seconds(3))
         let before = plugin.faults.commits
         plugin.faults.hang()
         defer { plugin.faults.hang(false) }

@@ -78,6 +78,20 @@ import Testing
         try await plugin.expectNothingLeft()
     }
 
+    /// The plugin has not seen yet what another hand of it does, or what another host does.
+    @Test(arguments: [false, true])
+    func `goes though its network and its last endpoint end at the same moment`(isNetworkFirst: Bool) async throws {
+        let plugin = try await Plugin.fresh()
+        try await plugin.createNetwork(name: "web")
+        let life = Life(1)
+        let addresses = try await life.start(plugin)
+        let other = try await plugin.restarted()
+        if isNetworkFirst { try await plugin.deleteNetwork() }
+        try await life.stop(addresses, isNetworkFirst ? other : plugin)
+        if !isNetworkFirst { try await other.deleteNetwork() }
+        try await other.expectNothingLeft()
+    }
+
     @Test func `somebody else's profile of that name is used and stays`() async throws {
         let plugin = try await Plugin.fresh()
         let theirs = Profile(

@@ -122,7 +122,7 @@ import Testing
 
     @Test func `15: a connection stays usable after a request that took too long`() async throws {
         let plugin = try await Plugin.fresh()
-        try await serving(plugin, limit: .seconds(2)) { path in
+        try await serving(plugin, limit: .seconds(4)) { path in
             try await onThread {
                 let socket = try UnixSocket.connect(path)
                 plugin.faults.hang()

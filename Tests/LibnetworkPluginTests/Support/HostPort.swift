@@ -2,15 +2,22 @@
 // Copyright the calico-libnetwork authors
 
 import Glibc
+import Synchronization
 import Testing
 
 /// Ports of this machine's loopback and wildcard addresses.
 enum HostPort {
-    /// A TCP and UDP port that nobody uses now. It lies below those that the kernel gives to whoever asks for any one
-    /// (net.ipv4.ip_local_port_range), so connections of other programs and tests do not take it a moment later.
+    private static let next = Mutex(UInt16.random(in: 20_000..<28_000))
+
+    /// A TCP and UDP port that nobody uses now, and that no other test of this process gets, nor one of the three after
+    /// it. It lies below those that the kernel gives to whoever asks for any one (net.ipv4.ip_local_port_range), so
+    /// connections of other programs do not take it a moment later.
     static func free() throws -> UInt16 {
-        for _ in 0..<100 {
-            let port = UInt16.random(in: 20_000..<32_000)
+        for _ in 0..<1000 {
+            let port = next.withLock { next in
+                defer { next = next < 31_990 ? next + 4 : 20_000 }
+                return next
+            }
             let sockets = [SOCK_STREAM, SOCK_DGRAM].map { try? bound(port, $0) }
             sockets.forEach { $0.map { _ = close($0) } }
             if !sockets.contains(nil) { return port }
