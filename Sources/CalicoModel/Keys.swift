@@ -34,6 +34,9 @@ extension Key {
         return Key(Spec.isNamespaced ? "\(folder)\(namespace ?? "")/\(name)" : folder + name)
     }
 
+    /// The datastore's own entry.
+    public static let clusterInformation = resource(ClusterInformationSpec.self, name: "default")
+
     /// All resources of all kinds.
     public static let allResources = Key("/calico/resources/v3/projectcalico.org/")
 }

@@ -78,13 +78,12 @@ public enum Validation {
     }
 
     static func resourceName(_ value: String, kind: String, name: String, field: String) throws(ValidationError) {
-        let reason: String? =
-            !hasNameParts(value)
-            ? "must consist of lower-case letters, digits, '-' and '.'"
-            : isResourceName(value) ? nil : "has \(value.utf8.count) bytes, of \(resourceNameLimit) allowed"
-        if let reason {
-            throw ValidationError(kind: kind, name: name, field: field, reason: "\"\(value)\" \(reason)")
-        }
+        guard !isResourceName(value) else { return }
+        let reason =
+            hasNameParts(value)
+            ? "has \(value.utf8.count) bytes, of \(resourceNameLimit) allowed"
+            : "must consist of lower-case letters, digits, '-' and '.'"
+        throw ValidationError(kind: kind, name: name, field: field, reason: "\"\(value)\" \(reason)")
     }
 
     private static func isLowerAlphanumeric(_ byte: UInt8) -> Bool {

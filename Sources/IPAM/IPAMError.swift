@@ -34,12 +34,12 @@ public enum IPAMError: Error, CustomStringConvertible {
     public var description: String {
         switch self {
         case .unknownPool(let name, let known):
-            "there is no IP pool \(name); the pools are \(known.isEmpty ? "none" : known.joined(separator: ", ")). "
+            "there is no IP pool \(name); the pools are \(known.list). "
                 + "Create one with: \(Self.creation)"
         case .poolDisabled(let name, let others):
             "IP pool \(name) is disabled; no new addresses come from it. "
                 + "Enable it with: calico-libnetwork pool enable \(name); "
-                + "the other enabled pools are \(others.isEmpty ? "none" : others.joined(separator: ", "))"
+                + "the other enabled pools are \(others.list)"
         case .noPool(let family, let node):
             "no configured \(family.name) pool is enabled for node \(node). Create one with: \(Self.creation)"
         case .noPoolForUse(let use, let node):
@@ -87,7 +87,11 @@ public enum IPAMError: Error, CustomStringConvertible {
 }
 
 extension [CIDR] {
-    fileprivate var list: String { isEmpty ? "none" : sorted().map(\.description).joined(separator: ", ") }
+    fileprivate var list: String { sorted().map(\.description).list }
+}
+
+extension [String] {
+    fileprivate var list: String { isEmpty ? "none" : joined(separator: ", ") }
 }
 
 extension AllocationAttributes {

@@ -62,7 +62,7 @@ struct PoolSelection {
             return pool
         }
         guard let pool = state.pool(containing: address), pool.isAllocatable else {
-            throw .notInPool(address, known: enabled(request.family).map(\.spec.cidr))
+            throw .notInPool(address, known: state.allocatablePools(request.family).map(\.spec.cidr))
         }
         guard pool.spec.allows(use: Self.use) else { throw .noPoolForUse(Self.use, node: node) }
         return pool
@@ -75,7 +75,7 @@ struct PoolSelection {
 
     private func automaticPools(_ family: IPAddress.Family) throws(IPAMError) -> [IPPool] {
         // Containers have no namespace object whose labels could match.
-        let selected = enabled(family).filter {
+        let selected = state.allocatablePools(family).filter {
             $0.spec.isAutomatic && selectsNode($0) && matches($0.spec.namespaceSelector, [:])
         }
         guard !selected.isEmpty else { throw .noPool(family: family, node: node) }
@@ -99,16 +99,19 @@ struct PoolSelection {
         return pool
     }
 
-    private func enabled(_ family: IPAddress.Family) -> [IPPool] {
-        state.poolsInOrder.filter { $0.family == family && $0.isAllocatable }
-    }
-
-    private func names(_ family: IPAddress.Family) -> [String] { enabled(family).map(\.name) }
+    private func names(_ family: IPAddress.Family) -> [String] { state.allocatablePools(family).map(\.name) }
 
     /// A selector that does not parse selects nothing: giving out addresses by mistake is the worse error.
     private func matches(_ selector: String?, _ labels: [String: String]) -> Bool {
         guard let selector, !selector.isEmpty else { return true }
         return (try? Selector(selector))?.matches(labels) ?? false
+    }
+}
+
+extension ClusterState {
+    /// Those of a family that addresses come from, by name.
+    public func allocatablePools(_ family: IPAddress.Family) -> [IPPool] {
+        poolsInOrder.filter { $0.family == family && $0.isAllocatable }
     }
 }
 

@@ -18,7 +18,7 @@ extension ClusterState {
     ///
     /// - Throws: `IPAMError.locked`, or `.unreadable` where nobody can say.
     public func provingUnlocked() throws(IPAMError) -> Transaction.Precondition {
-        let key = Key.resource(ClusterInformationSpec.self, name: "default")
+        let key = Key.clusterInformation
         try checkReadable(key)
         guard isReady else { throw .locked }
         return .asSeen(key, clusterInformation?.revision)

@@ -118,9 +118,7 @@ public struct IPAMDriver: Sendable {
 
     func usable(_ pool: IPPool) throws -> IPPool {
         guard pool.isAllocatable else {
-            let others = replica.read { state in
-                state.poolsInOrder.filter { $0.isAllocatable && $0.spec.family == pool.spec.family }.map(\.name)
-            }
+            let others = replica.read { $0.allocatablePools(pool.spec.family).map(\.name) }
             throw IPAMError.poolDisabled(pool.name, others: others)
         }
         return pool

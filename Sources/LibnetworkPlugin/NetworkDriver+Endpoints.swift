@@ -53,9 +53,7 @@ extension NetworkDriver {
     /// have been written, or may yet be. Committing the same transaction once more decides it; then the endpoint ends.
     private func undo(_ transaction: Transaction, of id: String, _ key: Key) {
         background.run(undoing(id)) {
-            while (try? await replica.commit(transaction)) == nil {
-                guard (try? await Task.sleep(for: .milliseconds(250))) != nil else { return }
-            }
+            guard await decide(transaction) else { return }
             do { try await end(id, key) } catch {
                 logger.warning(
                     "an endpoint that could not be made waits for reconciliation",

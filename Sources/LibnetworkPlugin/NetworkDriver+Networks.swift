@@ -103,11 +103,7 @@ extension NetworkDriver {
         guard creations.isLatest(creation, of: id) else { return }
         background.run(undoing(network: id)) {
             defer { creations.end(creation, of: id) }
-            if let transaction {
-                while (try? await replica.commit(transaction)) == nil {
-                    guard (try? await Task.sleep(for: .milliseconds(250))) != nil else { return }
-                }
-            }
+            if let transaction { guard await decide(transaction) else { return } }
             do {
                 try await removeNetwork(id) { record, state in
                     guard creations.isLatest(creation, of: id) else { return record }

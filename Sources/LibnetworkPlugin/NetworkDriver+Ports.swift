@@ -19,7 +19,7 @@ extension NetworkDriver {
         }
         let bindings = try PortBinding.bindings(in: request.options, families: endpoint.families)
         try await settleUnservable(bindings.filter { !$0.isServable }, of: endpoint, request)
-        let siblings = siblings(of: endpoint)
+        let siblings = replica.read { Set($0.siblings(of: endpoint).map(\.value.spec.endpoint)) }
         if PortBinding.isForIPv4Only(request.options) { try await leaveIPv4(siblings) }
         let published = try await take(bindings.filter(\.isServable), for: request.endpointID, beside: siblings)
         do { try await setPublished(published, request.endpointID) } catch {
@@ -71,13 +71,6 @@ extension NetworkDriver {
         return container.map { $0.networks.count != 1 } ?? true
     }
 
-    /// The other endpoints of its container.
-    private func siblings(of endpoint: WorkloadEndpoint) -> Set<String> {
-        guard let sandbox = endpoint.sandbox else { return [] }
-        let container = replica.read { $0.endpoints(of: node, sandbox: sandbox) }
-        return Set(container.map(\.value.spec.endpoint)).subtracting([endpoint.spec.endpoint])
-    }
-
     /// What endpoints publish of IPv4 is another's of their container from now on: an engine that takes their network
     /// away does not ask that one again.
     private func leaveIPv4(_ endpoints: Set<String>) async throws {
@@ -90,12 +83,12 @@ extension NetworkDriver {
         _ bindings: [PortBinding], for endpointID: String, beside siblings: Set<String>
     ) async throws -> [EndpointPort] {
         await releaseStrayPorts()
-        do { return try await ports.take(bindings, for: endpointID, beside: siblings) } catch {
-            guard try await removeGoneHolders(of: bindings, besides: endpointID) else {
-                throw naming(error, besides: endpointID)
+        do {
+            do { return try await ports.take(bindings, for: endpointID, beside: siblings) } catch {
+                guard try await removeGoneHolders(of: bindings, besides: endpointID) else { throw error }
+                return try await ports.take(bindings, for: endpointID, beside: siblings)
             }
-        }
-        do { return try await ports.take(bindings, for: endpointID, beside: siblings) } catch {
+        } catch {
             throw naming(error, besides: endpointID)
         }
     }

@@ -115,11 +115,16 @@ extension ClusterState {
         return transaction
     }
 
+    /// The other endpoints of its container.
+    func siblings(of endpoint: WorkloadEndpoint) -> [Versioned<WorkloadEndpoint>] {
+        guard let sandbox = endpoint.sandbox else { return [] }
+        return endpoints(of: endpoint.spec.node, sandbox: sandbox).filter { $0.value.key != endpoint.key }
+    }
+
     /// What takes an endpoint's profiles and addresses from its container's other endpoints.
     func parting(_ endpoint: WorkloadEndpoint) -> Transaction {
         guard let sandbox = endpoint.sandbox else { return Transaction() }
-        let others = endpoints(of: endpoint.spec.node, sandbox: sandbox).filter { $0.value.key != endpoint.key }
-        return uniting(others, sandbox: sandbox, on: endpoint.spec.node, leaving: endpoint)
+        return uniting(siblings(of: endpoint), sandbox: sandbox, on: endpoint.spec.node, leaving: endpoint)
     }
 
     /// Felix heeds endpoints that name further addresses to send from. Otherwise it ignores them.

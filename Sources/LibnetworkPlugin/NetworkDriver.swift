@@ -87,6 +87,17 @@ public struct NetworkDriver: Sendable {
         }
     }
 
+    /// Finds out what became of a transaction that got no answer, by committing it once more: afterwards it was carried
+    /// out, or never will be.
+    ///
+    /// - Returns: false where the task was cancelled before the datastore answered.
+    func decide(_ transaction: Transaction) async -> Bool {
+        while (try? await replica.commit(transaction)) == nil {
+            guard (try? await Task.sleep(for: .milliseconds(250))) != nil else { return false }
+        }
+        return true
+    }
+
     // MARK: Capabilities
 
     func capabilities() -> NetworkCapabilities { NetworkCapabilities(Scope: settings.scope) }

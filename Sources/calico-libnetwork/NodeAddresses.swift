@@ -137,15 +137,19 @@ struct HostAddresses {
     func uplink(_ family: IPAddress.Family) -> AddressWithPrefix? {
         let device = routes.first { $0.destination.family == family && $0.destination.prefixLength == 0 }?.outputIndex
         return addresses.first { $0.index == device && $0.address.family == family && !$0.address.isLinkLocal }
-            .flatMap { AddressWithPrefix("\($0.address)/\($0.prefixLength)") }
+            .flatMap(\.withPrefix)
     }
 
     /// The address with its interface's prefix length: without one, a node counts as alone in its subnet. `nil` where no
     /// interface has it.
     func withPrefix(_ address: IPAddress) -> AddressWithPrefix? {
-        addresses.first { $0.address == address }.flatMap { AddressWithPrefix("\($0.address)/\($0.prefixLength)") }
+        addresses.first { $0.address == address }?.withPrefix
     }
 
     /// False where IPv6 is compiled out or switched off at boot.
     static var kernelHasIPv6: Bool { FileManager.default.fileExists(atPath: "/proc/net/if_inet6") }
+}
+
+extension InterfaceAddress {
+    fileprivate var withPrefix: AddressWithPrefix? { AddressWithPrefix("\(address)/\(prefixLength)") }
 }

@@ -22,7 +22,6 @@ struct Registration {
     private let losses: AsyncStream<Key>
     private let lost: AsyncStream<Key>.Continuation
 
-    private static let informationKey = Key.resource(ClusterInformationSpec.self, name: "default")
     private var nodeKey: Key { Key.resource(NodeSpec.self, name: node) }
 
     init(
@@ -68,7 +67,7 @@ struct Registration {
 
     /// Has made again what `changes` delete, while ``keep(isComplete:)`` runs.
     func notice(_ changes: [Change]) {
-        for change in changes where change.value == nil && [Self.informationKey, nodeKey].contains(change.key) {
+        for change in changes where change.value == nil && [.clusterInformation, nodeKey].contains(change.key) {
             lost.yield(change.key)
         }
     }
@@ -78,7 +77,7 @@ struct Registration {
     /// - Parameter isComplete: what ``create(withPools:)`` returned at the start.
     func keep(isComplete: Bool) async {
         if !isComplete { await create(withPools: true, after: .seconds(5)) }
-        for await key in losses { await create(withPools: key == Self.informationKey, after: pauseAfterLoss) }
+        for await key in losses { await create(withPools: key == .clusterInformation, after: pauseAfterLoss) }
     }
 
     /// Tries until it is done.

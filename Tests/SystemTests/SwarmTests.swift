@@ -198,7 +198,7 @@ extension SystemTests {
             try await manager.run(
                 "docker service create -q --detach --name \(service) --no-resolve-image --stop-signal KILL "
                     + "--network web \(options) \(image) sleep 3600")
-            let isComplete = try await manager.eventually(within: 60) {
+            let isComplete = try await manager.eventually(within: 30) {
                 let replicas = try await manager.run(
                     "docker service ls --filter name=\(service) --format '{{.Replicas}}'")
                 let numbers = replicas.split(separator: " ").first?.split(separator: "/") ?? ["0", "?"]
